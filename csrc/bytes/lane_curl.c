@@ -1,0 +1,622 @@
+/*
+ * lane_curl: transfers by libcurl's own HTTP, driven through curl_multi_socket_action and the reactor's poll.
+ *
+ * One multi handle for each lane, with its own connection cache; easy handles are kept and reused, because
+ * making one costs more than a small request. A handle remembers which configuration (s3_connect.serial) it
+ * was set up for; only URL, method, headers and body are set for each transfer.
+ *
+ *   start: handle from the LIFO -> curl_multi_add_handle -> timer callback sets deadline to now
+ *   on_deadline / on_ready: curl_multi_socket_action -> callbacks -> curl_multi_info_read -> on_end
+ *
+ * libcurl's timer callback is one-shot: the absolute deadline is cleared before the TIMEOUT action, else the
+ * loop would spin. libcurl's own time-outs are off but for the connect phase; the watchdog of the reactor
+ * judges by `progress`.
+ */
+#include <curl/curl.h>
+#include <fcntl.h> /* FD_CLOEXEC by SOCK_CLOEXEC */
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/list.h"
+#include "base/time.h"
+#include "bytes/lane.h"
+
+enum {
+    HEADERS_MAX = 64,           /* header lines of one request, ours included */
+    HANDLES_KEPT = 256,
+    BUFFER_SMALL = 64 * 1024,   /* libcurl 7.88 allocates its buffer for each transfer: small is faster */
+    BUFFER_LARGE = 512 * 1024,
+    LARGE_FROM = 1024 * 1024,
+    CONNECTIONS_LEAST = 64
+};
+
+struct handle {
+    struct s3_list node; /* in the lane's `free` or `busy` */
+    struct s3_lane *lane;
+    CURL *easy;
+    struct s3_transfer *transfer; /* NULL while free */
+    uint64_t serial;              /* of the configuration that it is set up for; 0: none */
+    long buffer;
+    struct curl_slist lines[HEADERS_MAX + 4];
+    char detail[CURL_ERROR_SIZE];
+};
+
+struct s3_lane {
+    CURLM *multi;
+    struct s3_poll *poll;
+    int64_t deadline_ms;
+    struct s3_list free_handles, busy_handles;
+    size_t free_count;
+    long connections_limit;
+    int *sockets; /* every connection's descriptor, for abandon */
+    size_t socket_count, socket_capacity;
+};
+
+static atomic_uint_fast64_t connections_opened;
+
+uint64_t s3i_lane_connections(void)
+{
+    return atomic_load_explicit(&connections_opened, memory_order_relaxed);
+}
+
+int s3i_lane_init(struct s3_error *error)
+{
+    if (curl_global_init(CURL_GLOBAL_ALL) != CURLE_OK) {
+        return s3i_error_set(error, S3EXT_SYSTEM, "libcurl could not be initialised");
+    }
+    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+    if (info->version_num < 0x074c00) {
+        return s3i_error_set(error, S3EXT_NOT_SUPPORTED, "libcurl %s is too old; 7.76 is the least",
+                             info->version);
+    }
+    if ((info->features & CURL_VERSION_SSL) == 0) {
+        return s3i_error_set(error, S3EXT_NOT_SUPPORTED, "libcurl %s has no TLS back-end", info->version);
+    }
+    return S3EXT_OK;
+}
+
+void s3i_lane_versions_get(struct s3_lane_versions *versions)
+{
+    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+    versions->curl = info->version;
+    versions->tls = info->ssl_version ? info->ssl_version : "";
+    versions->http2 = (info->features & CURL_VERSION_HTTP2) != 0;
+#ifdef CURL_VERSION_THREADSAFE
+    versions->threadsafe = (info->features & CURL_VERSION_THREADSAFE) != 0;
+#else
+    versions->threadsafe = false;
+#endif
+}
+
+const char *s3i_lane_system_bundle(void)
+{
+#if LIBCURL_VERSION_NUM >= 0x075400
+    static char path[1024];
+    CURL *easy = curl_easy_init();
+    char *found = NULL;
+    if (easy != NULL && curl_easy_getinfo(easy, CURLINFO_CAINFO, &found) == CURLE_OK && found != NULL) {
+        snprintf(path, sizeof(path), "%s", found);
+    }
+    curl_easy_cleanup(easy);
+    return found != NULL ? path : NULL;
+#else
+    return NULL;
+#endif
+}
+
+struct s3_str s3i_method_name(enum s3_method method)
+{
+    static const struct s3_str names[] = {
+        [S3I_GET] = {"GET", 3},   [S3I_HEAD] = {"HEAD", 4},     [S3I_PUT] = {"PUT", 3},
+        [S3I_POST] = {"POST", 4}, [S3I_DELETE] = {"DELETE", 6},
+    };
+    return names[method];
+}
+
+/* ---- what libcurl ended in ---- */
+
+static const struct {
+    CURLcode curl;
+    int code;
+} OUTCOMES[] = {
+    {CURLE_OK, S3EXT_OK},
+    {CURLE_COULDNT_RESOLVE_HOST, S3EXT_RESOLVE},
+    {CURLE_COULDNT_RESOLVE_PROXY, S3EXT_PROXY},
+    {CURLE_PROXY, S3EXT_PROXY},
+    {CURLE_COULDNT_CONNECT, S3EXT_CONNECT},
+    {CURLE_INTERFACE_FAILED, S3EXT_CONNECT},
+    {CURLE_SSL_CONNECT_ERROR, S3EXT_CONNECT},
+    {CURLE_PEER_FAILED_VERIFICATION, S3EXT_TLS},
+    {CURLE_SSL_CACERT_BADFILE, S3EXT_TLS},
+    {CURLE_SSL_CERTPROBLEM, S3EXT_TLS},
+    {CURLE_SSL_CIPHER, S3EXT_TLS},
+    {CURLE_SSL_ISSUER_ERROR, S3EXT_TLS},
+    {CURLE_SSL_INVALIDCERTSTATUS, S3EXT_TLS},
+    {CURLE_USE_SSL_FAILED, S3EXT_TLS},
+    {CURLE_OPERATION_TIMEDOUT, S3EXT_TIMEOUT},
+    {CURLE_OUT_OF_MEMORY, S3EXT_NO_MEMORY},
+    {CURLE_URL_MALFORMAT, S3EXT_INVALID},
+    {CURLE_UNSUPPORTED_PROTOCOL, S3EXT_INVALID},
+    {CURLE_WEIRD_SERVER_REPLY, S3EXT_PROTOCOL},
+    {CURLE_BAD_CONTENT_ENCODING, S3EXT_PROTOCOL},
+};
+
+static int outcome_of(CURLcode curl)
+{
+    for (size_t i = 0; i < sizeof(OUTCOMES) / sizeof(OUTCOMES[0]); i++) {
+        if (OUTCOMES[i].curl == curl) {
+            return OUTCOMES[i].code;
+        }
+    }
+    return S3EXT_TRANSPORT;
+}
+
+static bool is_before_sending(int code)
+{
+    return code == S3EXT_RESOLVE || code == S3EXT_CONNECT || code == S3EXT_TLS || code == S3EXT_PROXY;
+}
+
+/* ---- callbacks of the easy handle ---- */
+
+static size_t on_header(char *data, size_t one, size_t size, void *user)
+{
+    struct handle *handle = user;
+    struct s3_transfer *transfer = handle->transfer;
+    return transfer->events->on_header(transfer, s3i_str(data, one * size)) ? size : 0;
+}
+
+static size_t on_body(char *data, size_t one, size_t size, void *user)
+{
+    struct handle *handle = user;
+    struct s3_transfer *transfer = handle->transfer;
+    return transfer->events->on_body(transfer, s3i_str(data, one * size)) ? size : 0;
+}
+
+static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)purpose;
+    struct s3_lane *lane = user;
+    if (lane->socket_count == lane->socket_capacity) {
+        size_t capacity = lane->socket_capacity ? lane->socket_capacity * 2 : 64;
+        int *grown = s3i_realloc_array(lane->sockets, capacity, sizeof(*grown));
+        if (grown == NULL) {
+            return CURL_SOCKET_BAD;
+        }
+        lane->sockets = grown;
+        lane->socket_capacity = capacity;
+    }
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd < 0) {
+        return CURL_SOCKET_BAD;
+    }
+    lane->sockets[lane->socket_count++] = fd;
+    atomic_fetch_add_explicit(&connections_opened, 1, memory_order_relaxed);
+    return fd;
+}
+
+static int on_close_socket(void *user, curl_socket_t fd)
+{
+    struct s3_lane *lane = user;
+    for (size_t i = 0; i < lane->socket_count; i++) {
+        if (lane->sockets[i] == fd) {
+            lane->sockets[i] = lane->sockets[--lane->socket_count];
+            break;
+        }
+    }
+    return close(fd);
+}
+
+/* ---- callbacks of the multi handle ---- */
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *known)
+{
+    (void)easy;
+    struct s3_lane *lane = user;
+    if (what == CURL_POLL_REMOVE) {
+        s3i_poll_forget(lane->poll, fd);
+        return 0;
+    }
+    unsigned events = (what & CURL_POLL_IN ? (unsigned)S3I_POLL_IN : 0u) |
+                      (what & CURL_POLL_OUT ? (unsigned)S3I_POLL_OUT : 0u);
+    if (!s3i_poll_watch(lane->poll, fd, events, known != NULL)) {
+        return -1;
+    }
+    if (known == NULL) {
+        curl_multi_assign(lane->multi, fd, lane);
+    }
+    return 0;
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *user)
+{
+    (void)multi;
+    struct s3_lane *lane = user;
+    lane->deadline_ms = timeout_ms < 0 ? INT64_MAX : s3i_now_ms() + timeout_ms;
+    return 0;
+}
+
+/* ---- easy handles ---- */
+
+static void set_proxy(CURL *easy, const struct s3_connect *connect)
+{
+    /* An unset option keeps libcurl's rules for http_proxy, https_proxy and no_proxy. */
+    curl_easy_setopt(easy, CURLOPT_PROXY, connect->proxy_url);
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, connect->proxy_excludes);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+}
+
+static CURLcode set_trust(CURL *easy, const struct s3_connect *connect)
+{
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, connect->verify_tls ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, connect->verify_tls ? 2L : 0L);
+    if (!connect->system_certificates) {
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+    }
+    if (connect->ca_pem == NULL) {
+        return CURLE_OK;
+    }
+    struct curl_blob blob = {.len = connect->ca_pem_size, .flags = CURL_BLOB_NOCOPY};
+    memcpy(&blob.data, &connect->ca_pem, sizeof(blob.data)); /* libcurl's field is not const, its use is */
+    return curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+}
+
+static void set_protocols(CURL *easy)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+#if LIBCURL_VERSION_NUM >= 0x075700
+    /* A transfer that is cancelled while its host is looked up must not wait for the look-up. */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+}
+
+/* Everything that stays the same from transfer to transfer of one configuration. */
+static CURLcode configure(struct handle *handle, const struct s3_connect *connect)
+{
+    CURL *easy = handle->easy;
+    struct s3_lane *lane = handle->lane;
+    curl_easy_reset(easy);
+    handle->serial = 0;
+    handle->buffer = 0;
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, handle);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, handle->detail);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, lane);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, lane);
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 15L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 15L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect->connect_timeout_ms);
+    long idle_seconds = (long)((connect->pool_idle_timeout_ms + 999) / 1000);
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, idle_seconds ? idle_seconds : 1L);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, connect->user_agent);
+    set_protocols(easy);
+    set_proxy(easy, connect);
+    CURLcode trusted = set_trust(easy, connect);
+    if (trusted == CURLE_OK) {
+        handle->serial = connect->serial;
+    }
+    return trusted;
+}
+
+static struct handle *make_handle(struct s3_lane *lane)
+{
+    struct handle *handle = s3i_calloc(1, sizeof(*handle));
+    if (handle == NULL) {
+        return NULL;
+    }
+    handle->lane = lane;
+    s3i_list_init(&handle->node);
+    handle->easy = curl_easy_init();
+    if (handle->easy == NULL) {
+        s3i_free(handle);
+        return NULL;
+    }
+    return handle;
+}
+
+static void destroy_handle(struct handle *handle)
+{
+    s3i_list_remove(&handle->node);
+    curl_easy_cleanup(handle->easy);
+    s3i_free(handle);
+}
+
+/* A free handle, best one that is set up for this configuration already. */
+static struct handle *take_handle(struct s3_lane *lane, const struct s3_connect *connect)
+{
+    struct handle *found = NULL;
+    S3I_LIST_EACH (node, &lane->free_handles) {
+        struct handle *handle = S3I_OWNER(node, struct handle, node);
+        if (found == NULL || handle->serial == connect->serial) {
+            found = handle;
+        }
+        if (handle->serial == connect->serial) {
+            break;
+        }
+    }
+    if (found == NULL) {
+        found = make_handle(lane);
+    } else {
+        s3i_list_remove(&found->node);
+        lane->free_count--;
+    }
+    if (found != NULL && found->serial != connect->serial && configure(found, connect) != CURLE_OK) {
+        destroy_handle(found);
+        found = NULL;
+    }
+    return found;
+}
+
+static void give_handle(struct handle *handle)
+{
+    struct s3_lane *lane = handle->lane;
+    handle->transfer = NULL;
+    s3i_list_remove(&handle->node);
+    if (lane->free_count >= HANDLES_KEPT) {
+        destroy_handle(handle);
+        return;
+    }
+    s3i_list_prepend(&lane->free_handles, &handle->node);
+    lane->free_count++;
+}
+
+/* ---- one transfer ---- */
+
+static void set_method(CURL *easy, const struct s3_transfer *transfer)
+{
+    const char *custom = NULL;
+    switch (transfer->method) {
+    case S3I_GET:
+        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+        break;
+    case S3I_HEAD:
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        break;
+    case S3I_DELETE:
+        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+        custom = "DELETE";
+        break;
+    case S3I_PUT:
+        custom = "PUT";
+        /* fall through */
+    case S3I_POST:
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 0L);
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transfer->body.size);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, transfer->body.size ? transfer->body.data : "");
+        break;
+    }
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, custom);
+}
+
+static void add_line(struct handle *handle, size_t index, const char *line)
+{
+    memcpy(&handle->lines[index].data, &line, sizeof(line)); /* libcurl reads it only */
+    handle->lines[index].next = NULL;
+    if (index > 0) {
+        handle->lines[index - 1].next = &handle->lines[index];
+    }
+}
+
+/* libcurl adds Accept, Content-Type and Expect by itself unless an empty one is given. */
+static void set_headers(struct handle *handle, const struct s3_transfer *transfer)
+{
+    size_t count = 0;
+    bool typed = false;
+    for (size_t i = 0; i < transfer->header_count; i++) {
+        add_line(handle, count++, transfer->headers[i]);
+        typed = typed || strncasecmp(transfer->headers[i], "content-type:", 13) == 0;
+    }
+    add_line(handle, count++, "Accept:");
+    if (transfer->method == S3I_PUT || transfer->method == S3I_POST) {
+        add_line(handle, count++, "Expect:");
+        if (!typed) {
+            add_line(handle, count++, "Content-Type:");
+        }
+    }
+    curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, handle->lines);
+}
+
+static void set_buffers(struct handle *handle, const struct s3_transfer *transfer)
+{
+    bool large = transfer->expected >= LARGE_FROM || transfer->body.size >= LARGE_FROM;
+    long buffer = large ? BUFFER_LARGE : BUFFER_SMALL;
+    if (handle->buffer != buffer) {
+        curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, buffer);
+        curl_easy_setopt(handle->easy, CURLOPT_UPLOAD_BUFFERSIZE, buffer);
+        handle->buffer = buffer;
+    }
+}
+
+/* Warm connections are closed when fewer handles are added unless the cache's size is pinned. */
+static void pin_connections(struct s3_lane *lane, const struct s3_connect *connect)
+{
+    long wanted = connect->concurrency * 2L;
+    if (wanted > lane->connections_limit) {
+        lane->connections_limit = wanted;
+        curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, wanted);
+    }
+}
+
+static int start(struct s3_lane *lane, struct s3_transfer *transfer)
+{
+    if (transfer->header_count > HEADERS_MAX) {
+        return S3EXT_INVALID;
+    }
+    struct handle *handle = take_handle(lane, transfer->connect);
+    if (handle == NULL) {
+        return S3EXT_NO_MEMORY;
+    }
+    pin_connections(lane, transfer->connect);
+    handle->detail[0] = '\0';
+    handle->transfer = transfer;
+    transfer->lane_state = handle;
+    set_method(handle->easy, transfer);
+    set_headers(handle, transfer);
+    set_buffers(handle, transfer);
+    s3i_list_append(&lane->busy_handles, &handle->node);
+    if (curl_easy_setopt(handle->easy, CURLOPT_URL, transfer->url) != CURLE_OK ||
+        curl_multi_add_handle(lane->multi, handle->easy) != CURLM_OK) {
+        give_handle(handle);
+        return S3EXT_NO_MEMORY;
+    }
+    return S3EXT_OK;
+}
+
+static void cancel(struct s3_lane *lane, struct s3_transfer *transfer)
+{
+    struct handle *handle = transfer->lane_state;
+    curl_multi_remove_handle(lane->multi, handle->easy);
+    give_handle(handle);
+}
+
+static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
+{
+    struct s3_transfer *transfer = handle->transfer;
+    struct s3_transfer_end end = {.code = outcome_of(result)};
+    long connect_status = 0;
+    long sent = 0;
+    curl_easy_getinfo(handle->easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
+    curl_easy_getinfo(handle->easy, CURLINFO_REQUEST_SIZE, &sent);
+    if (end.code != S3EXT_OK && connect_status != 0 && connect_status / 100 != 2) {
+        end.code = S3EXT_PROXY;
+    }
+    end.nothing_sent = is_before_sending(end.code) || (end.code != S3EXT_OK && sent == 0);
+    char detail[CURL_ERROR_SIZE];
+    snprintf(detail, sizeof(detail), "%s", handle->detail[0] ? handle->detail : curl_easy_strerror(result));
+    end.detail = result == CURLE_OK ? NULL : detail;
+    curl_multi_remove_handle(lane->multi, handle->easy);
+    give_handle(handle);
+    transfer->events->on_end(transfer, &end);
+}
+
+static void collect(struct s3_lane *lane)
+{
+    CURLMsg *message;
+    int left;
+    while ((message = curl_multi_info_read(lane->multi, &left)) != NULL) {
+        if (message->msg == CURLMSG_DONE) {
+            char *private = NULL;
+            CURLcode result = message->data.result;
+            curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
+            finish(lane, (struct handle *)(void *)private, result);
+        }
+    }
+}
+
+static void act(struct s3_lane *lane, curl_socket_t fd, int mask)
+{
+    int running;
+    /* An empty multi would still call sigaction, whatever NOSIGNAL says. */
+    if (!s3i_list_empty(&lane->busy_handles)) {
+        curl_multi_socket_action(lane->multi, fd, mask, &running);
+        collect(lane);
+    }
+}
+
+static void on_ready(struct s3_lane *lane, int fd, unsigned events)
+{
+    act(lane, fd,
+        (events & S3I_POLL_IN ? CURL_CSELECT_IN : 0) | (events & S3I_POLL_OUT ? CURL_CSELECT_OUT : 0) |
+            (events & S3I_POLL_ERROR ? CURL_CSELECT_ERR : 0));
+}
+
+static int64_t deadline(const struct s3_lane *lane)
+{
+    return s3i_list_empty(&lane->busy_handles) ? INT64_MAX : lane->deadline_ms;
+}
+
+static void on_deadline(struct s3_lane *lane)
+{
+    lane->deadline_ms = INT64_MAX;
+    act(lane, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void progress(struct s3_lane *lane, const struct s3_transfer *transfer,
+                     struct s3_transfer_progress *progress)
+{
+    (void)lane;
+    const struct handle *handle = transfer->lane_state;
+    curl_off_t connected = 0;
+    curl_off_t received = 0;
+    curl_off_t sent = 0;
+    curl_easy_getinfo(handle->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+    curl_easy_getinfo(handle->easy, CURLINFO_SIZE_DOWNLOAD_T, &received);
+    curl_easy_getinfo(handle->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    progress->connected = connected > 0;
+    progress->bytes = (uint64_t)received + (uint64_t)sent;
+}
+
+static struct s3_lane *new_lane(struct s3_poll *poll)
+{
+    struct s3_lane *lane = s3i_calloc(1, sizeof(*lane));
+    if (lane == NULL) {
+        return NULL;
+    }
+    lane->poll = poll;
+    lane->deadline_ms = INT64_MAX;
+    s3i_list_init(&lane->free_handles);
+    s3i_list_init(&lane->busy_handles);
+    lane->multi = curl_multi_init();
+    if (lane->multi == NULL) {
+        s3i_free(lane);
+        return NULL;
+    }
+    lane->connections_limit = CONNECTIONS_LEAST;
+    curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, lane->connections_limit);
+    curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane);
+    curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(lane->multi, CURLMOPT_TIMERDATA, lane);
+    return lane;
+}
+
+static void free_lane(struct s3_lane *lane)
+{
+    S3I_LIST_EACH (node, &lane->free_handles) {
+        destroy_handle(S3I_OWNER(node, struct handle, node));
+    }
+    curl_multi_cleanup(lane->multi);
+    s3i_free(lane->sockets);
+    s3i_free(lane);
+}
+
+static void abandon(struct s3_lane *lane)
+{
+    for (size_t i = 0; i < lane->socket_count; i++) {
+        close(lane->sockets[i]);
+    }
+    lane->socket_count = 0;
+}
+
+const struct s3_lane_class s3i_lane_curl = {
+    .name = "curl",
+    .new_lane = new_lane,
+    .free_lane = free_lane,
+    .start = start,
+    .cancel = cancel,
+    .on_ready = on_ready,
+    .deadline = deadline,
+    .on_deadline = on_deadline,
+    .progress = progress,
+    .abandon = abandon,
+};

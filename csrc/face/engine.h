@@ -1,0 +1,25 @@
+/*
+ * engine: the process's one owner of reactors and threads.
+ *
+ * The I/O thread is started by the first submit; it runs what outlives a call. Sync calls borrow a reactor
+ * with its warm connections from a LIFO, one thread at a time, and bring it back.
+ */
+#ifndef S3I_FACE_ENGINE_H
+#define S3I_FACE_ENGINE_H
+
+#include "operations/op.h"
+
+/* Once, on the importing thread. An s3_code with `error` set. */
+int s3i_engine_init(struct s3_error *error);
+
+/* The I/O thread's reactor, started if need be. SHUTDOWN, SYSTEM or NO_MEMORY with `error` set. */
+int s3i_engine_io(struct s3_reactor **reactor, struct s3_error *error);
+
+/* A reactor for the calling thread, and back. */
+struct s3_reactor *s3i_engine_borrow(struct s3_error *error);
+void s3i_engine_return(struct s3_reactor *reactor);
+
+/* Cancels, aborts, joins, shuts the gate; within about `timeout_ms`. Later calls end with SHUTDOWN. */
+void s3i_engine_shutdown(int timeout_ms);
+
+#endif

@@ -1,0 +1,3 @@
+#include "flow/counters.h"
+
+struct s3_counters s3i_counters;

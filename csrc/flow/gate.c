@@ -1,0 +1,93 @@
+#include "flow/gate.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+static struct {
+    atomic_int inside;
+    atomic_int closers; /* closed while there are any: forks may overlap in several threads */
+    atomic_bool shut;
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* somebody left, or the gate opened */
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void announce(void)
+{
+    pthread_mutex_lock(&gate.lock);
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+/*
+ * A newcomer counts itself in before it looks at `closers`, a closer raises `closers` before it looks at
+ * `inside`: with sequentially consistent atomics at least one of them sees the other.
+ */
+bool s3i_gate_enter(void)
+{
+    for (;;) {
+        atomic_fetch_add(&gate.inside, 1);
+        if (atomic_load(&gate.closers) == 0) {
+            return true;
+        }
+        s3i_gate_leave();
+        if (atomic_load(&gate.shut)) {
+            return false;
+        }
+        pthread_mutex_lock(&gate.lock);
+        while (atomic_load(&gate.closers) != 0 && !atomic_load(&gate.shut)) {
+            pthread_cond_wait(&gate.changed, &gate.lock);
+        }
+        pthread_mutex_unlock(&gate.lock);
+    }
+}
+
+void s3i_gate_leave(void)
+{
+    if (atomic_fetch_sub(&gate.inside, 1) == 1 && atomic_load(&gate.closers) != 0) {
+        announce();
+    }
+}
+
+bool s3i_gate_close(int timeout_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    atomic_fetch_add(&gate.closers, 1);
+    bool in_time = true;
+    pthread_mutex_lock(&gate.lock);
+    while (atomic_load(&gate.inside) != 0 && in_time) {
+        in_time = pthread_cond_timedwait(&gate.changed, &gate.lock, &until) != ETIMEDOUT;
+    }
+    in_time = atomic_load(&gate.inside) == 0;
+    pthread_mutex_unlock(&gate.lock);
+    return in_time;
+}
+
+void s3i_gate_open(void)
+{
+    atomic_fetch_sub(&gate.closers, 1);
+    announce();
+}
+
+bool s3i_gate_shut(int timeout_ms)
+{
+    atomic_store(&gate.shut, true);
+    return s3i_gate_close(timeout_ms);
+}
+
+void s3i_gate_fork_child(void)
+{
+    pthread_mutex_init(&gate.lock, NULL);
+    pthread_cond_init(&gate.changed, NULL);
+    atomic_store(&gate.inside, 0);
+    atomic_store(&gate.closers, 0);
+    atomic_store(&gate.shut, false);
+}

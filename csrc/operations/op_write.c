@@ -1,0 +1,785 @@
+#include "operations/op_write.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/time.h"
+#include "bytes/memory.h"
+#include "operations/op_single.h"
+#include "pure/hash.h"
+
+enum {
+    PARTS_MAX = 10000,          /* "Amazon S3 multipart upload limits" */
+    GROWTH_PARTS = 2000,        /* a fed upload's part size doubles after so many parts: 5 TiB in 10,000 */
+    ETAG_LIMIT = 256,
+    ID_LIMIT = 4096,
+    QUERY_LIMIT = 3 * ID_LIMIT + 64,
+    DOCUMENT_LIMIT = 64 * 1024,
+    MANIFEST_LIMIT = 8 * 1024 * 1024,
+    ABORT_WAIT_MS = 15000
+};
+
+/* ---- one PUT ---- */
+
+/* "A PUT answer without ETag" is no proof of anything: obstore refuses it too. */
+static int read_put(struct op_single *single, struct s3_xml_error *xml)
+{
+    (void)xml;
+    return single->op.result.etag == NULL ? S3EXT_PROTOCOL : S3EXT_OK;
+}
+
+static const struct s3_single_kind PUT = {
+    .name = "put",
+    .method = S3I_PUT,
+    .has_key = true,
+    .document_limit = DOCUMENT_LIMIT,
+    .read_document = read_put,
+};
+
+struct s3_op *s3i_op_put_new(struct s3_client *client, const struct s3_op_texts *texts, struct s3_str body,
+                             bool conditional)
+{
+    struct op_single *single = s3i_single_new(&PUT, client, texts);
+    if (single == NULL) {
+        return NULL;
+    }
+    single->request.body = body;
+    single->request.repeatable = !conditional;
+    return &single->op;
+}
+
+/* ---- the upload ---- */
+
+enum upload_state {
+    CREATING,
+    DOOMED,     /* failed while the create request is under way */
+    SENDING,
+    COMPLETING,
+    CONFIRMING, /* is the object there although Complete failed? */
+    ABORTING
+};
+
+/* A part under way. */
+struct part {
+    struct s3_request request;
+    struct op_upload *upload;
+    uint32_t number;            /* from 1 */
+    struct s3_buf query;
+    struct s3_memory *memory;   /* of a fed part; NULL for the caller's body */
+    char etag[ETAG_LIMIT];
+};
+
+/* A part that was fed and not sent yet. */
+struct fed {
+    struct s3_memory *memory;
+    uint64_t size;
+};
+
+struct op_upload {
+    struct s3_op op; /* first */
+    enum upload_state state;
+    const char *body;
+    uint64_t size, part_size;
+    uint32_t window;
+    struct s3_request control;  /* create, complete, abort, confirm: one at a time */
+    struct s3_timer deadline;   /* of the abort */
+    struct s3_buf id, query, manifest, etag;
+    struct part *parts;
+    uint32_t started, finished; /* parts */
+    uint32_t expected;          /* parts in all; 0 while a fed upload goes on */
+    char **etags;               /* of finished parts, by number - 1 */
+    size_t etag_capacity;
+    struct s3_post fed;         /* something was pushed */
+    atomic_uint changes;        /* futex word: rises with room and at the end */
+    pthread_mutex_t lock;
+    struct {
+        struct s3_memory *filling; /* handed out by slot, not pushed yet */
+        struct fed *queue;         /* ring of `window` */
+        uint32_t first, count;     /* in the ring */
+        uint32_t outstanding;      /* pushed and not finished */
+        uint32_t pushed;
+        bool last;
+        bool wants_room;
+        bool ended;
+        int code;                  /* why it ended */
+    } locked;
+};
+
+static const struct s3_op_class UPLOAD;
+static const struct s3_request_class CONTROL;
+static const struct s3_request_class PART;
+
+static struct op_upload *upload_of(struct s3_op *op)
+{
+    return (struct op_upload *)op;
+}
+
+static void on_fed(struct s3_post *post);
+static void on_deadline(struct s3_timer *timer);
+
+struct s3_op *s3i_op_upload_new(struct s3_client *client, const struct s3_upload_options *options)
+{
+    struct s3_op *op = s3i_op_new(&UPLOAD, sizeof(struct op_upload), client, &options->texts);
+    if (op == NULL) {
+        return NULL;
+    }
+    struct op_upload *upload = upload_of(op);
+    pthread_mutex_init(&upload->lock, NULL);
+    upload->body = options->body;
+    upload->size = options->size;
+    upload->part_size = options->part_size;
+    upload->window = options->window ? options->window : 1;
+    s3i_buf_init(&upload->id, ID_LIMIT);
+    s3i_buf_init(&upload->query, QUERY_LIMIT);
+    s3i_buf_init(&upload->manifest, MANIFEST_LIMIT);
+    s3i_buf_init(&upload->etag, ETAG_LIMIT);
+    s3i_request_init(&upload->control, &CONTROL, client);
+    s3i_timer_init(&upload->deadline, on_deadline);
+    s3i_post_init(&upload->fed, on_fed);
+    if (options->body != NULL && s3i_plan_upload_part(options->size, options->part_size, &upload->part_size)) {
+        s3i_error_set(&op->error, S3EXT_INVALID, "an object cannot have more than 5 TiB");
+    }
+    upload->parts = s3i_calloc(upload->window, sizeof(*upload->parts));
+    upload->locked.queue = s3i_calloc(upload->window, sizeof(*upload->locked.queue));
+    if (upload->parts == NULL || upload->locked.queue == NULL) {
+        s3i_op_release(op);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < upload->window; i++) {
+        s3i_request_init(&upload->parts[i].request, &PART, client);
+        s3i_buf_init(&upload->parts[i].query, QUERY_LIMIT);
+    }
+    return op;
+}
+
+static void release_fed(struct op_upload *upload)
+{
+    s3i_memory_release(upload->locked.filling);
+    upload->locked.filling = NULL;
+    for (; upload->locked.queue != NULL && upload->locked.count > 0; upload->locked.count--) {
+        s3i_memory_release(upload->locked.queue[upload->locked.first].memory);
+        upload->locked.first = (upload->locked.first + 1) % upload->window;
+    }
+}
+
+static void destroy_upload(struct s3_op *op)
+{
+    struct op_upload *upload = upload_of(op);
+    for (uint32_t i = 0; upload->parts != NULL && i < upload->window; i++) {
+        s3i_request_clear(&upload->parts[i].request);
+        s3i_buf_clear(&upload->parts[i].query);
+        s3i_memory_release(upload->parts[i].memory);
+    }
+    for (size_t i = 0; i < upload->etag_capacity; i++) {
+        s3i_free(upload->etags[i]);
+    }
+    release_fed(upload);
+    s3i_free(upload->locked.queue);
+    s3i_free(upload->etags);
+    s3i_free(upload->parts);
+    s3i_request_clear(&upload->control);
+    s3i_buf_clear(&upload->id);
+    s3i_buf_clear(&upload->query);
+    s3i_buf_clear(&upload->manifest);
+    s3i_buf_clear(&upload->etag);
+    pthread_mutex_destroy(&upload->lock);
+}
+
+/* ---- the end ---- */
+
+static void announce(struct op_upload *upload)
+{
+    atomic_fetch_add(&upload->changes, 1);
+    syscall(SYS_futex, &upload->changes, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* The fed side hears of the end before the operation is done. */
+static void close_fed_side(struct op_upload *upload)
+{
+    pthread_mutex_lock(&upload->lock);
+    upload->locked.ended = true;
+    upload->locked.code = upload->op.error.code;
+    pthread_mutex_unlock(&upload->lock);
+    announce(upload);
+}
+
+static void finish_upload(struct op_upload *upload)
+{
+    s3i_timer_clear(&upload->deadline);
+    close_fed_side(upload);
+    s3i_op_finish(&upload->op);
+}
+
+static void fail_with(struct op_upload *upload, int code, const char *message)
+{
+    struct s3_error error;
+    s3i_error_clear(&error);
+    s3i_error_set(&error, code, "%s", message);
+    s3i_op_fail(&upload->op, &error);
+}
+
+/* ---- control requests ---- */
+
+/* The request is idle; it keeps key, client and class. */
+static struct s3_request *new_control(struct op_upload *upload, enum s3_method method, struct s3_str query)
+{
+    struct s3_request *request = &upload->control;
+    s3i_request_clear(request);
+    s3i_request_init(request, &CONTROL, upload->op.client);
+    request->method = method;
+    request->has_key = true;
+    request->key = upload->op.key;
+    request->query = query;
+    request->document_limit = DOCUMENT_LIMIT;
+    return request;
+}
+
+/* Not in the operation's list: a failure elsewhere must not cancel it silently. */
+static void send_create(struct op_upload *upload)
+{
+    struct s3_request *request = new_control(upload, S3I_POST, S3I_STR("uploads="));
+    request->headers = upload->op.headers;
+    upload->state = CREATING;
+    s3i_request_start(request, upload->op.reactor);
+}
+
+static bool set_upload_query(struct op_upload *upload)
+{
+    s3i_buf_reset(&upload->query);
+    s3i_buf_add(&upload->query, S3I_STR("uploadId="));
+    s3i_uri_add_component(&upload->query, s3i_buf_str(&upload->id));
+    return s3i_buf_ok(&upload->query);
+}
+
+static void send_abort(struct op_upload *upload)
+{
+    upload->state = ABORTING;
+    s3i_timer_set(&upload->op.reactor->timers, &upload->deadline, s3i_now_ms() + ABORT_WAIT_MS);
+    s3i_request_start(new_control(upload, S3I_DELETE, s3i_buf_str(&upload->query)), upload->op.reactor);
+}
+
+static void write_manifest(struct op_upload *upload)
+{
+    struct s3_buf *out = &upload->manifest;
+    s3i_buf_add(out, S3I_STR("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"));
+    for (uint32_t i = 0; i < upload->expected; i++) {
+        s3i_buf_add(out, S3I_STR("<Part><ETag>"));
+        s3i_xml_add_text(out, s3i_str_from(upload->etags[i]));
+        s3i_buf_add(out, S3I_STR("</ETag><PartNumber>"));
+        s3i_buf_add_u64(out, i + 1);
+        s3i_buf_add(out, S3I_STR("</PartNumber></Part>"));
+    }
+    s3i_buf_add(out, S3I_STR("</CompleteMultipartUpload>"));
+}
+
+static const char COMPLETE_HEADERS[] = "content-type\0application/xml";
+
+static void send_complete(struct op_upload *upload)
+{
+    write_manifest(upload);
+    if (!s3i_buf_ok(&upload->manifest)) {
+        fail_with(upload, S3EXT_NO_MEMORY, "no memory to complete the upload");
+        return;
+    }
+    upload->state = COMPLETING;
+    struct s3_request *request = new_control(upload, S3I_POST, s3i_buf_str(&upload->query));
+    request->body = s3i_buf_str(&upload->manifest);
+    request->extra_headers = s3i_str(COMPLETE_HEADERS, sizeof(COMPLETE_HEADERS));
+    s3i_op_request(&upload->op, request);
+}
+
+static void send_confirm(struct op_upload *upload)
+{
+    upload->state = CONFIRMING;
+    s3i_op_request(&upload->op, new_control(upload, S3I_HEAD, S3I_STR_NONE));
+}
+
+/* ---- the object's ETag ---- */
+
+static int hex_digit(char byte)
+{
+    return byte >= '0' && byte <= '9' ? byte - '0' : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
+
+/* The MD5 in a part's ETag, quotes left out; false when it is none (KMS, SSE-C). */
+static bool part_digest(const char *etag, uint8_t digest[S3I_MD5_SIZE])
+{
+    struct s3_str text = s3i_str_from(etag);
+    if (text.size == 2 * S3I_MD5_SIZE + 2 && text.data[0] == '"') {
+        text = s3i_str(text.data + 1, text.size - 2);
+    }
+    for (size_t i = 0; i < S3I_MD5_SIZE; i++) {
+        int high = text.size == 2 * S3I_MD5_SIZE ? hex_digit(text.data[2 * i]) : -1;
+        int low = text.size == 2 * S3I_MD5_SIZE ? hex_digit(text.data[2 * i + 1]) : -1;
+        if (high < 0 || low < 0) {
+            return false;
+        }
+        digest[i] = (uint8_t)(high * 16 + low);
+    }
+    return true;
+}
+
+/* What S3 makes of the parts' MD5s: "<md5 of the digests>-<parts>", with quotes. false when it cannot be told. */
+static bool expected_etag(const struct op_upload *upload, struct s3_buf *out)
+{
+    uint8_t digest[S3I_HASH_MAX];
+    struct s3_hash *hash = s3i_hash_new(S3I_HASH_MD5);
+    bool ok = hash != NULL;
+    for (uint32_t i = 0; ok && i < upload->expected; i++) {
+        ok = part_digest(upload->etags[i], digest) &&
+             s3i_hash_update(hash, s3i_str((const char *)digest, S3I_MD5_SIZE)) == S3EXT_OK;
+    }
+    ok = ok && s3i_hash_final(hash, digest) == S3EXT_OK;
+    s3i_hash_free(hash);
+    if (ok) {
+        s3i_buf_add_char(out, '"');
+        s3i_hash_add_hex(out, digest, S3I_MD5_SIZE);
+        s3i_buf_add_char(out, '-');
+        s3i_buf_add_u64(out, upload->expected);
+        s3i_buf_add_char(out, '"');
+    }
+    return ok && s3i_buf_ok(out);
+}
+
+static void set_result_etag(struct op_upload *upload)
+{
+    upload->op.result.etag = upload->etag.data;
+    upload->op.result.etag_size = upload->etag.size;
+}
+
+/* ---- parts ---- */
+
+static struct part *free_part(struct op_upload *upload)
+{
+    for (uint32_t i = 0; i < upload->window; i++) {
+        if (!s3i_request_active(&upload->parts[i].request)) {
+            return &upload->parts[i];
+        }
+    }
+    return NULL;
+}
+
+static bool set_part_query(struct op_upload *upload, struct part *part)
+{
+    s3i_buf_reset(&part->query);
+    s3i_buf_add(&part->query, S3I_STR("partNumber="));
+    s3i_buf_add_u64(&part->query, part->number);
+    s3i_buf_add_char(&part->query, '&');
+    s3i_buf_add(&part->query, s3i_buf_str(&upload->query));
+    return s3i_buf_ok(&part->query);
+}
+
+static void send_part(struct op_upload *upload, struct part *part, struct s3_str body)
+{
+    struct s3_request *request = &part->request;
+    part->upload = upload;
+    part->number = ++upload->started;
+    part->etag[0] = '\0';
+    s3i_request_clear(request);
+    s3i_request_init(request, &PART, upload->op.client);
+    if (!set_part_query(upload, part)) {
+        fail_with(upload, S3EXT_NO_MEMORY, "no memory to send a part");
+        return;
+    }
+    request->method = S3I_PUT;
+    request->has_key = true;
+    request->key = upload->op.key;
+    request->query = s3i_buf_str(&part->query);
+    request->body = body;
+    request->document_limit = DOCUMENT_LIMIT;
+    s3i_op_request(&upload->op, request);
+}
+
+static void send_from_body(struct op_upload *upload)
+{
+    struct part *part;
+    while (upload->started < upload->expected && (part = free_part(upload)) != NULL) {
+        uint64_t from = (uint64_t)upload->started * upload->part_size;
+        uint64_t left = upload->size - from;
+        uint64_t size = left < upload->part_size ? left : upload->part_size;
+        send_part(upload, part, s3i_str(upload->body + from, (size_t)size));
+    }
+}
+
+static bool take_fed(struct op_upload *upload, struct fed *fed)
+{
+    bool taken = false;
+    pthread_mutex_lock(&upload->lock);
+    if (upload->locked.count > 0) {
+        *fed = upload->locked.queue[upload->locked.first];
+        upload->locked.first = (upload->locked.first + 1) % upload->window;
+        upload->locked.count--;
+        taken = true;
+    }
+    if (upload->locked.last) {
+        upload->expected = upload->locked.pushed;
+    }
+    pthread_mutex_unlock(&upload->lock);
+    return taken;
+}
+
+static void send_fed(struct op_upload *upload)
+{
+    struct part *part;
+    struct fed fed;
+    /* A fed part always finds a free place: at most `window` are outstanding. */
+    while ((part = free_part(upload)) != NULL && take_fed(upload, &fed)) {
+        part->memory = fed.memory;
+        send_part(upload, part, s3i_str(s3i_memory_data(fed.memory), (size_t)fed.size));
+    }
+}
+
+static void send_parts(struct op_upload *upload)
+{
+    if (upload->body != NULL) {
+        send_from_body(upload);
+    } else {
+        send_fed(upload);
+    }
+    if (upload->state == SENDING && upload->expected != 0 && upload->finished == upload->expected) {
+        send_complete(upload);
+    }
+}
+
+static bool store_etag(struct op_upload *upload, const struct part *part)
+{
+    if (part->number > upload->etag_capacity) {
+        size_t capacity = upload->etag_capacity ? upload->etag_capacity * 2 : 64;
+        char **grown = s3i_realloc_array(upload->etags, capacity, sizeof(*grown));
+        if (grown == NULL) {
+            return false;
+        }
+        memset(grown + upload->etag_capacity, 0, (capacity - upload->etag_capacity) * sizeof(*grown));
+        upload->etags = grown;
+        upload->etag_capacity = capacity;
+    }
+    upload->etags[part->number - 1] = s3i_strdup(s3i_str_from(part->etag));
+    return upload->etags[part->number - 1] != NULL;
+}
+
+static void give_room(struct op_upload *upload, struct part *part)
+{
+    if (part->memory == NULL) {
+        return;
+    }
+    s3i_memory_release(part->memory);
+    part->memory = NULL;
+    pthread_mutex_lock(&upload->lock);
+    upload->locked.outstanding--;
+    bool wanted = upload->locked.wants_room;
+    upload->locked.wants_room = false;
+    pthread_mutex_unlock(&upload->lock);
+    if (wanted) {
+        announce(upload);
+        if (upload->op.listener != NULL) {
+            upload->op.listener->on_room(upload->op.listener, &upload->op);
+        }
+    }
+}
+
+static int on_part_head(struct s3_request *request, struct s3_answer *answer, struct s3_error *error)
+{
+    struct part *part = S3I_OWNER(request, struct part, request);
+    if (answer->etag.size == 0 || answer->etag.size >= sizeof(part->etag)) {
+        return s3i_error_set(error, S3EXT_PROTOCOL, "the answer to an uploaded part has no ETag");
+    }
+    memcpy(part->etag, answer->etag.data, answer->etag.size);
+    part->etag[answer->etag.size] = '\0';
+    return S3EXT_OK;
+}
+
+static void on_part_done(struct s3_request *request)
+{
+    struct part *part = S3I_OWNER(request, struct part, request);
+    struct op_upload *upload = part->upload;
+    s3i_op_request_done(&upload->op, request);
+    if (request->error.code != S3EXT_OK) {
+        s3i_op_fail(&upload->op, &request->error);
+    } else if (!store_etag(upload, part)) {
+        fail_with(upload, S3EXT_NO_MEMORY, "no memory for a part's ETag");
+    } else {
+        upload->finished++;
+        give_room(upload, part);
+        send_parts(upload);
+    }
+}
+
+/* ---- the course of things ---- */
+
+static void start_upload(struct s3_op *op)
+{
+    struct op_upload *upload = upload_of(op);
+    if (upload->body != NULL) {
+        upload->expected = (uint32_t)s3i_plan_count(upload->size, upload->part_size);
+    }
+    send_create(upload);
+}
+
+static int read_created(struct op_upload *upload, struct s3_xml_error *xml)
+{
+    static const char *const names[] = {"UploadId"};
+    s3i_buf_reset(&upload->id);
+    S3I_TRY(s3i_xml_fields(s3i_buf_str(&upload->control.document), "InitiateMultipartUploadResult", names,
+                           &upload->id, 1, xml));
+    return upload->id.size == 0 ? S3EXT_PROTOCOL : set_upload_query(upload) ? S3EXT_OK : S3EXT_NO_MEMORY;
+}
+
+static int read_completed(struct op_upload *upload, struct s3_xml_error *xml)
+{
+    static const char *const names[] = {"ETag"};
+    s3i_buf_reset(&upload->etag);
+    S3I_TRY(s3i_xml_fields(s3i_buf_str(&upload->control.document), "CompleteMultipartUploadResult", names,
+                           &upload->etag, 1, xml));
+    if (upload->etag.size == 0) {
+        expected_etag(upload, &upload->etag); /* Ceph answers with an empty one */
+    }
+    set_result_etag(upload);
+    return S3EXT_OK;
+}
+
+static int check_control(struct s3_request *request, struct s3_xml_error *xml)
+{
+    struct op_upload *upload = S3I_OWNER(request, struct op_upload, control);
+    switch (upload->state) {
+    case CREATING:
+    case DOOMED:
+        return read_created(upload, xml);
+    case COMPLETING:
+        return read_completed(upload, xml);
+    case SENDING:
+    case CONFIRMING:
+    case ABORTING:
+        break;
+    }
+    return S3EXT_OK;
+}
+
+static int on_control_head(struct s3_request *request, struct s3_answer *answer, struct s3_error *error)
+{
+    (void)error;
+    struct op_upload *upload = S3I_OWNER(request, struct op_upload, control);
+    bool wanted = upload->state == COMPLETING || upload->state == CONFIRMING;
+    return wanted ? s3i_op_keep_answer(&upload->op, answer) : S3EXT_OK;
+}
+
+static void on_created(struct op_upload *upload)
+{
+    const struct s3_error *error = &upload->control.error;
+    if (upload->state == DOOMED && error->code == S3EXT_OK) {
+        send_abort(upload);
+    } else if (upload->state == DOOMED) {
+        finish_upload(upload);
+    } else if (error->code != S3EXT_OK) {
+        upload->state = ABORTING; /* nothing to abort */
+        s3i_op_fail(&upload->op, error);
+    } else {
+        upload->state = SENDING;
+        send_parts(upload);
+    }
+}
+
+/*
+ * An earlier attempt may have completed the upload although its answer was lost: then the upload is unknown
+ * now, and the object tells by its ETag.
+ */
+static void on_completed(struct op_upload *upload)
+{
+    const struct s3_error *error = &upload->control.error;
+    if (error->code == S3EXT_OK) {
+        finish_upload(upload);
+    } else if (upload->control.attempts > 1 && strcmp(error->s3_code, "NoSuchUpload") == 0) {
+        send_confirm(upload);
+    } else {
+        s3i_op_fail(&upload->op, error);
+    }
+}
+
+static void on_confirmed(struct op_upload *upload)
+{
+    struct s3_str found = s3i_str(upload->op.result.etag, upload->op.result.etag_size);
+    s3i_buf_reset(&upload->etag);
+    bool same = upload->control.error.code == S3EXT_OK && expected_etag(upload, &upload->etag) &&
+                s3i_str_equal(found, s3i_buf_str(&upload->etag));
+    if (same) {
+        set_result_etag(upload);
+        finish_upload(upload);
+    } else {
+        fail_with(upload, S3EXT_GENERIC,
+                  "the upload is unknown to the server, and the object is not the one that was sent");
+    }
+}
+
+static void on_aborted(struct op_upload *upload)
+{
+    const struct s3_error *error = &upload->control.error;
+    if (error->code != S3EXT_OK && error->code != S3EXT_NOT_FOUND) {
+        size_t used = strlen(upload->op.error.message);
+        snprintf(upload->op.error.message + used, sizeof(upload->op.error.message) - used,
+                 "; upload %.*s could not be aborted", (int)upload->id.size, upload->id.data);
+    }
+    finish_upload(upload);
+}
+
+static void on_control_done(struct s3_request *request)
+{
+    struct op_upload *upload = S3I_OWNER(request, struct op_upload, control);
+    s3i_op_request_done(&upload->op, request);
+    switch (upload->state) {
+    case CREATING:
+    case DOOMED:
+        on_created(upload);
+        break;
+    case COMPLETING:
+        on_completed(upload);
+        break;
+    case CONFIRMING:
+        on_confirmed(upload);
+        break;
+    case ABORTING:
+        on_aborted(upload);
+        break;
+    case SENDING:
+        break;
+    }
+}
+
+static void on_deadline(struct s3_timer *timer)
+{
+    struct op_upload *upload = S3I_OWNER(timer, struct op_upload, deadline);
+    s3i_request_cancel(&upload->control);
+    upload->control.error.code = S3EXT_TIMEOUT;
+    on_aborted(upload);
+}
+
+static void on_upload_failed(struct s3_op *op)
+{
+    struct op_upload *upload = upload_of(op);
+    close_fed_side(upload);
+    switch (upload->state) {
+    case CREATING:
+        upload->state = DOOMED;
+        break;
+    case SENDING:
+    case COMPLETING:
+    case CONFIRMING:
+        send_abort(upload);
+        break;
+    case ABORTING:
+    case DOOMED:
+        finish_upload(upload);
+        break;
+    }
+}
+
+static const struct s3_op_class UPLOAD = {
+    .name = "upload",
+    .start = start_upload,
+    .on_failed = on_upload_failed,
+    .destroy = destroy_upload,
+};
+static const struct s3_request_class CONTROL = {
+    .on_head = on_control_head,
+    .on_done = on_control_done,
+    .check_document = check_control,
+};
+static const struct s3_request_class PART = {.on_head = on_part_head, .on_done = on_part_done};
+
+/* ---- the fed side ---- */
+
+static void on_fed(struct s3_post *post)
+{
+    struct op_upload *upload = S3I_OWNER(post, struct op_upload, fed);
+    if (upload->state == SENDING) {
+        send_parts(upload);
+    }
+    s3i_op_release(&upload->op); /* the post's reference */
+}
+
+static uint64_t slot_size_locked(const struct op_upload *upload)
+{
+    return upload->part_size << (upload->locked.pushed / GROWTH_PARTS);
+}
+
+char *s3i_upload_slot(struct s3_op *op, uint64_t *capacity)
+{
+    struct op_upload *upload = upload_of(op);
+    char *data = NULL;
+    pthread_mutex_lock(&upload->lock);
+    if (!upload->locked.ended && !upload->locked.last) {
+        uint64_t size = slot_size_locked(upload);
+        bool room = upload->locked.outstanding < upload->window;
+        upload->locked.wants_room = !room;
+        if (room && upload->locked.filling == NULL) {
+            upload->locked.filling = s3i_memory_new(size);
+        }
+        if (room && upload->locked.filling != NULL) {
+            data = s3i_memory_data(upload->locked.filling);
+            *capacity = size;
+        }
+    }
+    pthread_mutex_unlock(&upload->lock);
+    return data;
+}
+
+static int push_locked(struct op_upload *upload, uint64_t size, bool last)
+{
+    if (upload->locked.ended) {
+        return upload->locked.code ? upload->locked.code : S3EXT_INVALID;
+    }
+    if (upload->locked.last || (size > 0 && upload->locked.filling == NULL) ||
+        upload->locked.pushed >= PARTS_MAX) {
+        return S3EXT_INVALID;
+    }
+    upload->locked.last = last;
+    /* An upload has at least one part, even if it is empty; otherwise an empty end sends nothing. */
+    if (size > 0 || upload->locked.pushed == 0) {
+        if (upload->locked.filling == NULL) {
+            return S3EXT_INVALID;
+        }
+        uint32_t place = (upload->locked.first + upload->locked.count) % upload->window;
+        upload->locked.queue[place] = (struct fed){upload->locked.filling, size};
+        upload->locked.filling = NULL;
+        upload->locked.count++;
+        upload->locked.outstanding++;
+        upload->locked.pushed++;
+    }
+    return S3EXT_OK;
+}
+
+int s3i_upload_push(struct s3_op *op, uint64_t size, bool last)
+{
+    struct op_upload *upload = upload_of(op);
+    pthread_mutex_lock(&upload->lock);
+    int code = push_locked(upload, size, last);
+    pthread_mutex_unlock(&upload->lock);
+    if (code == S3EXT_OK) {
+        s3i_op_retain(op);
+        if (!s3i_inbox_put(&op->reactor->inbox, &upload->fed)) {
+            s3i_op_release(op); /* the post waits already, with its own reference */
+        }
+    }
+    return code;
+}
+
+bool s3i_upload_wait(struct s3_op *op, int timeout_ms)
+{
+    struct op_upload *upload = upload_of(op);
+    unsigned seen = atomic_load(&upload->changes);
+    pthread_mutex_lock(&upload->lock);
+    bool ready = upload->locked.ended || upload->locked.outstanding < upload->window;
+    upload->locked.wants_room = !ready;
+    pthread_mutex_unlock(&upload->lock);
+    if (!ready) {
+        struct timespec wait = {.tv_sec = timeout_ms / 1000, .tv_nsec = (long)(timeout_ms % 1000) * 1000000L};
+        syscall(SYS_futex, &upload->changes, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
+        pthread_mutex_lock(&upload->lock);
+        ready = upload->locked.ended || upload->locked.outstanding < upload->window;
+        pthread_mutex_unlock(&upload->lock);
+    }
+    return ready;
+}

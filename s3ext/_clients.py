@@ -1,0 +1,367 @@
+"""C clients: one for each distinct configuration of a process, and the credentials in them.
+
+A client (C) is endpoint, signing, credential slot, retry and timeouts. Stores with equal settings and the
+same credential provider share one, and it goes when the last of them goes. In the child of a fork every
+client is dead (`alive` is False) and a store makes itself a new one at its next use.
+
+Static credentials are pushed into the slot once. A provider is asked when the core wants credentials: one
+daemon thread waits in the core for that and starts a thread for each refresh, so that a slow provider delays
+nobody else's; the core sees to it that one refresh of a client is under way at a time. An async provider is
+run in the event loop that last used the client, if that loop is alive and runs, else in a loop of the refresh
+thread.
+
+Invariants: nothing that a provider returns is kept here or put into an error; what it raises is kept only as
+the cause of the errors that follow from it, until it succeeds.
+"""
+
+from __future__ import annotations
+
+import weakref
+from itertools import count
+
+from s3ext import exceptions
+from s3ext._ffi import at_exit, at_fork, ffi, lib, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from threading import Thread
+    from typing import Any
+
+    from s3ext._ffi import CData
+    from s3ext._options import Settings
+
+    Provider = Callable[[], object]
+
+__all__ = ["Client", "client_for"]
+
+WINDOW = 8
+"""Parts of one read in flight."""
+
+NEVER_MS = 2**63 - 1
+REFRESH_BEFORE_MS = 300_000
+"""A provider is asked again when its credentials are valid for less than this, unless it says otherwise."""
+
+WATCH_MS = 1000
+LOOP_PATIENCE = 1.0
+"""Seconds that a loop may take to begin with an async provider; a loop that waits for a sync call never
+does."""
+
+
+class Client:
+    """A client of the core's.
+
+    Args:
+        settings: The resolved configuration.
+        provider: The credential provider, or None.
+
+    Raises:
+        GenericError: The core does not accept the configuration.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "alive",
+        "bucket",
+        "handle",
+        "host",
+        "loop",
+        "part_size",
+        "provider",
+        "provider_error",
+        "settings",
+    )
+
+    def __init__(self, settings: Settings, provider: Provider | None) -> None:
+        self.alive = True
+        self.bucket = settings.bucket
+        self.host = settings.host
+        self.part_size = settings.part_size
+        self.settings = settings
+        self.provider = provider
+        self.provider_error: BaseException | None = None
+        self.loop: weakref.ref[AbstractEventLoop] | None = None
+        tag = 0
+        if provider is not None:
+            tag = next(_tags)
+            _by_tag[tag] = self
+        self.handle = ffi.gc(_new_handle(settings, provider, tag), lib.s3ext_client_free)
+        if provider is not None:
+            _watch()
+        elif settings.access_key_id is not None and settings.secret_access_key is not None:
+            self.push(settings.access_key_id, settings.secret_access_key, settings.session_token, NEVER_MS)
+
+    def push(self, key_id: str, secret: str, token: str | None, expires_ms: int) -> None:
+        """Put credentials into the core's slot.
+
+        Args:
+            key_id: The access key's id.
+            secret: The secret access key.
+            token: The session token, or None.
+            expires_ms: Milliseconds since the epoch; NEVER_MS for never.
+
+        Raises:
+            MemoryError: The core has no memory for them.
+        """
+        code = lib.s3ext_client_set_credentials(
+            self.handle,
+            key_id.encode(),
+            secret.encode(),
+            ffi.NULL if token is None else token.encode(),
+            min(expires_ms, NEVER_MS),
+        )
+        if code:
+            raise MemoryError("no memory for credentials")
+
+    def refresh(self) -> None:
+        """Ask the provider, and hand its answer or its failure to the core. Runs on a thread of its own."""
+        assert self.provider is not None
+        try:
+            answer = self.provider()
+            if hasattr(answer, "__await__"):
+                answer = _await_provider(answer, self.loop)
+            credentials = _checked(answer)
+            self.provider_error = None
+            self.push(*credentials)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait have to be told
+            self.provider_error = error
+            said = f"credential provider: {type(error).__name__}: {error}".replace("\0", " ")
+            lib.s3ext_client_fail_credentials(self.handle, said.encode("utf-8", "replace")[:400])
+
+
+_tags = count(1)
+_by_tag: weakref.WeakValueDictionary[int, Client] = weakref.WeakValueDictionary()
+_clients: weakref.WeakValueDictionary[tuple[Settings, int], Client] = weakref.WeakValueDictionary()
+
+
+def client_for(settings: Settings, provider: Provider | None) -> Client:
+    """Return the process's client for a configuration, made at its first use.
+
+    Args:
+        settings: The resolved configuration.
+        provider: The credential provider, or None; stores share a client only with the very same object.
+
+    Raises:
+        GenericError: No request can be sent with this configuration.
+        UnauthenticatedError: There are no credentials.
+        NotSupportedError: The credentials would come from an unsupported source.
+    """
+    # The client holds its provider, so no other object can have this id as long as the entry exists.
+    key = (settings, id(provider))
+    client = _clients.get(key)
+    if client is None:
+        settings.check_request()
+        client = _clients.setdefault(key, Client(settings, provider))
+    return client
+
+
+def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CData:
+    """Make the core's client from settings; the core copies all it is given."""
+    kept: list[CData] = []
+
+    def chars(value: str | bytes | None) -> CData:
+        if value is None:
+            return ffi.NULL
+        kept.append(ffi.new("char[]", value.encode() if isinstance(value, str) else value))
+        return kept[-1]
+
+    headers = b"".join(name + b"\0" + value + b"\0" for name, value in settings.default_headers)
+    config = ffi.new("struct s3ext_client_config *")
+    for name in (
+        "bucket_in_host",
+        "region_may_change",
+        "skip_signature",
+        "unsigned_payload",
+        "request_payer",
+        "verify_tls",
+        "system_certificates",
+        "connect_timeout_ms",
+        "first_byte_timeout_ms",
+        "stall_timeout_ms",
+        "total_timeout_ms",
+        "pool_idle_timeout_ms",
+        "part_size",
+        "concurrency",
+        "max_retries",
+        "retry_timeout_ms",
+        "init_backoff_ms",
+        "max_backoff_ms",
+        "backoff_base",
+        "init_backoff_set",
+    ):
+        setattr(config, name, getattr(settings, name))
+    for name in ("scheme", "host", "base_path", "bucket", "region", "proxy_url", "proxy_excludes"):
+        setattr(config, name, chars(getattr(settings, name)))
+    config.user_agent = chars(settings.user_agent or f"s3ext/{text(_versions().core)}")
+    config.default_headers = chars(headers)
+    config.default_headers_size = len(headers)
+    config.ca_pem = chars(settings.ca_pem)
+    config.ca_pem_size = len(settings.ca_pem or b"")
+    config.window = WINDOW
+    config.provider_tag = tag
+    config.refresh_before_ms = _refresh_before_ms(provider)
+
+    code = ffi.new("int *")
+    message = ffi.new("char[]", 512)
+    handle = lib.s3ext_client_new(config, code, message, 512)
+    if not handle:
+        said = text(message) or text(lib.s3ext_code_text(code[0]))
+        raise exceptions.GenericError(f"Generic S3 error: {said}", bucket=settings.bucket)
+    return handle
+
+
+def _versions() -> CData:
+    versions = ffi.new("struct s3ext_versions *")
+    lib.s3ext_versions_get(versions)
+    return versions
+
+
+# ---- providers ----
+
+
+def _refresh_before_ms(provider: Provider | None) -> int:
+    threshold = getattr(provider, "refresh_threshold", None)
+    if threshold is None:
+        return REFRESH_BEFORE_MS
+    return max(0, int(threshold.total_seconds() * 1000))
+
+
+def _checked(answer: Any) -> tuple[str, str, str | None, int]:
+    """Check what a provider returned: key id, secret, token, expiry in milliseconds since the epoch.
+
+    Raises:
+        TypeError: It is no mapping, or a value has the wrong type. No value is shown: it may be the secret.
+        ValueError: A key is missing, or the expiry has no time zone.
+    """
+    try:
+        keys = set(answer.keys())
+        answer["access_key_id"] if "access_key_id" in keys else None
+    except (AttributeError, TypeError):
+        raise TypeError(
+            "a credential provider must return a mapping with access_key_id, secret_access_key, optionally "
+            f"token, and expires_at, not {type(answer).__name__}"
+        ) from None
+    for name in ("access_key_id", "secret_access_key", "expires_at"):
+        if name not in keys:
+            raise ValueError(f"the credential provider's answer lacks {name}")
+    values: list[str | None] = []
+    for name in ("access_key_id", "secret_access_key", "token"):
+        value = answer[name] if name in keys else None
+        if value is None and name == "token":
+            values.append(None)
+            continue
+        if not isinstance(value, str):
+            raise TypeError(f"the credential provider's {name} must be a str, not {type(value).__name__}")
+        if not value.isascii() or not value.isprintable() or (not value and name != "token"):
+            raise ValueError(f"the credential provider's {name} is empty or holds characters that no key has")
+        values.append(value or None)
+    key_id, secret, token = values
+    assert key_id is not None
+    assert secret is not None
+    return key_id, secret, token, _expires_ms(answer["expires_at"])
+
+
+def _expires_ms(moment: object) -> int:
+    from datetime import datetime  # noqa: PLC0415 - only providers need it
+
+    if moment is None:
+        return NEVER_MS
+    if not isinstance(moment, datetime):
+        raise TypeError(
+            f"the credential provider's expires_at must be a datetime or None, not {type(moment).__name__}"
+        )
+    if moment.utcoffset() is None:
+        raise ValueError(
+            "the credential provider's expires_at must have a time zone, such as datetime.timezone.utc"
+        )
+    return int(moment.timestamp() * 1000)
+
+
+def _await_provider(awaitable: Any, last_loop: weakref.ref[AbstractEventLoop] | None) -> object:
+    """Wait for an async provider's answer, in the loop that last used the client or in one of this thread."""
+    import asyncio  # noqa: PLC0415 - only async providers need it
+    from threading import Event, Lock  # noqa: PLC0415 - only providers need threads
+
+    claim, begun = Lock(), Event()
+
+    async def answer() -> object:
+        # A loop that was given up may still come to this: then the awaitable belongs to another.
+        if not claim.acquire(blocking=False):
+            return None
+        begun.set()
+        return await awaitable
+
+    loop = None if last_loop is None else last_loop()
+    if loop is not None and not loop.is_closed() and loop.is_running():
+        task = answer()
+        try:
+            future = asyncio.run_coroutine_threadsafe(task, loop)
+        except RuntimeError:  # It was closed this very moment.
+            task.close()
+        else:
+            begun.wait(LOOP_PATIENCE)
+            if claim.locked():
+                return _result_from(future, loop)
+    return asyncio.run(answer())
+
+
+def _result_from(future: Future[object], loop: AbstractEventLoop) -> object:
+    """Wait for a future of a loop, as long as the loop runs."""
+    while True:
+        try:
+            return future.result(LOOP_PATIENCE)
+        except TimeoutError:
+            if future.done():
+                raise
+            if loop.is_closed() or not loop.is_running():
+                raise RuntimeError("the event loop ended before the credential provider did") from None
+
+
+_watcher: Thread | None = None
+_ends = False
+
+
+def _watch() -> None:
+    """Have the thread that waits for the core's wish for credentials."""
+    global _watcher  # noqa: PLW0603 - one for the process
+    if _watcher is None or not _watcher.is_alive():
+        from threading import Thread  # noqa: PLC0415 - only providers need threads
+
+        _watcher = Thread(target=_serve, name="s3ext-credentials", daemon=True)
+        _watcher.start()
+
+
+def _serve() -> None:
+    from threading import Thread  # noqa: PLC0415 - only providers need threads
+
+    while not _ends:
+        tag = lib.s3ext_credentials_wanted(WATCH_MS)
+        client = _by_tag.get(tag) if tag else None
+        if client is not None:
+            Thread(target=client.refresh, name="s3ext-refresh", daemon=True).start()
+        # It must not stay in this frame: a client lives as long as its stores.
+        del client
+
+
+def _drop() -> None:
+    """Forget all clients, after a fork: their handles belong to the parent."""
+    global _watcher  # noqa: PLW0603 - one for the process
+    for client in list(_clients.values()):
+        client.alive = False
+    _clients.clear()
+    _by_tag.clear()
+    _watcher = None
+
+
+def _stop() -> None:
+    """End the watching thread; the core, shut down by now, no longer holds it."""
+    global _ends  # noqa: PLW0603 - one for the process
+    _ends = True
+    if _watcher is not None:
+        _watcher.join(0.2)
+
+
+at_fork(_drop)
+at_exit(_stop)

@@ -1,0 +1,224 @@
+"""Settings: what a configuration means, typed and resolved; what a C client is made from.
+
+Invariants: immutable; equal settings mean equal requests, so they may share one client; a repr never shows a
+secret. The fields follow the core's `struct s3ext_client_config`, where the core has them.
+"""
+
+from __future__ import annotations
+
+from s3ext._kinds import MASK
+from s3ext.exceptions import GenericError, NotSupportedError, UnauthenticatedError
+
+# The name is enough for type checkers, and importing typing would cost more than all of this module.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
+__all__ = ["FIELDS", "Settings"]
+
+FIELDS = (
+    "access_key_id",
+    "allow_http",
+    "backoff_base",
+    "base_path",
+    "bucket",
+    "bucket_in_host",
+    "ca_pem",
+    "concurrency",
+    "conditional_put",
+    "connect_timeout_ms",
+    "credentials",
+    "default_content_type",
+    "default_headers",
+    "disable_bulk_delete",
+    "disable_tagging",
+    "first_byte_timeout_ms",
+    "host",
+    "init_backoff_ms",
+    "init_backoff_set",
+    "lane",
+    "max_backoff_ms",
+    "max_retries",
+    "part_size",
+    "pool_idle_timeout_ms",
+    "proxy_excludes",
+    "proxy_url",
+    "region",
+    "region_may_change",
+    "request_payer",
+    "retry_timeout_ms",
+    "scheme",
+    "secret_access_key",
+    "session_token",
+    "skip_signature",
+    "stall_timeout_ms",
+    "system_certificates",
+    "total_timeout_ms",
+    "unbuilt_source",
+    "unsigned_payload",
+    "user_agent",
+    "verify_tls",
+)
+
+
+class Settings:
+    """What a configuration means: typed, resolved and immutable. Equal settings may share one C client.
+
+    Times are milliseconds, 0 for no limit; sizes are bytes.
+
+    Attributes:
+        scheme: `"https"` or `"http"`.
+        host: `host[:port]`; `{region}` in it stands for the region.
+        base_path: Path of the endpoint, encoded: `""` or `"/base"`.
+        bucket: Name of the bucket.
+        bucket_in_host: Virtual-hosted style: the host names the bucket, the path does not.
+        region: Region to sign for.
+        region_may_change: The endpoint is AWS's, and a wrong region can be corrected from its answers.
+        credentials: `"provider"`, `"static"`, `"none"` (skip_signature without keys) or `"chain"`.
+        access_key_id: Static key, or None. Also kept with skip_signature, for presigned URLs.
+        secret_access_key: Its secret, or None.
+        session_token: Its token, or None.
+        skip_signature: Requests are not signed.
+        unsigned_payload: Bodies are not part of signatures.
+        request_payer: Send `x-amz-request-payer: requester`.
+        disable_bulk_delete: Delete one by one.
+        disable_tagging: Send no tags.
+        conditional_put: `"etag"` or `"disabled"`.
+        allow_http: Whether `http` is allowed; `check_request` looks at it.
+        verify_tls: Whether certificates are verified.
+        system_certificates: Whether the system's certificates are trusted.
+        ca_pem: More trusted certificates, PEM, or None.
+        connect_timeout_ms: For making a connection.
+        first_byte_timeout_ms: From the request to the first byte of the answer.
+        stall_timeout_ms: Between two bytes.
+        total_timeout_ms: For a request, body included.
+        pool_idle_timeout_ms: For which an idle connection is kept.
+        user_agent: User-Agent, or None for the default.
+        default_headers: Pairs of name (lower case) and value, sorted; sent and signed with every request.
+        default_content_type: Content-Type of uploads that name none, or None.
+        proxy_url: Proxy, or None to let libcurl look into the environment. May hold a password.
+        proxy_excludes: Hosts that bypass it, or None.
+        lane: `"auto"`, `"curl"` or `"direct"`.
+        part_size: Of parallel reads.
+        concurrency: Requests in flight for one host.
+        max_retries: Retries of a request.
+        retry_timeout_ms: From the first failure.
+        init_backoff_ms: First wait, at most.
+        max_backoff_ms: Longest wait.
+        backoff_base: Factor from wait to wait.
+        init_backoff_set: Whether the caller chose init_backoff.
+    """
+
+    __slots__ = (*FIELDS, "_hash", "_key")
+
+    _key: tuple[object, ...]
+    _hash: int
+    scheme: str
+    host: str
+    base_path: str
+    bucket: str
+    bucket_in_host: bool
+    region: str
+    region_may_change: bool
+    credentials: str
+    access_key_id: str | None
+    secret_access_key: str | None
+    session_token: str | None
+    skip_signature: bool
+    unsigned_payload: bool
+    request_payer: bool
+    disable_bulk_delete: bool
+    disable_tagging: bool
+    conditional_put: str
+    allow_http: bool
+    verify_tls: bool
+    system_certificates: bool
+    ca_pem: bytes | None
+    connect_timeout_ms: int
+    first_byte_timeout_ms: int
+    stall_timeout_ms: int
+    total_timeout_ms: int
+    pool_idle_timeout_ms: int
+    user_agent: str | None
+    default_headers: tuple[tuple[bytes, bytes], ...]
+    default_content_type: str | None
+    proxy_url: str | None
+    proxy_excludes: str | None
+    lane: str
+    part_size: int
+    concurrency: int
+    max_retries: int
+    retry_timeout_ms: int
+    init_backoff_ms: int
+    max_backoff_ms: int
+    backoff_base: float
+    init_backoff_set: bool
+    # The environment variable that names a source of credentials we cannot use yet, or None.
+    unbuilt_source: str | None
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        # The values once more, as one tuple: settings are keys of a dict, and hashed for every operation.
+        values = {**values, "_key": tuple(values[name] for name in FIELDS)}
+        for name in (*FIELDS, "_key"):
+            object.__setattr__(self, name, values[name])
+        object.__setattr__(self, "_hash", hash(self._key))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"settings cannot be changed: {name}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"settings cannot be changed: {name}")
+
+    def __eq__(self, other: object) -> bool:
+        return self._key == other._key if isinstance(other, Settings) else NotImplemented
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        hidden = {"secret_access_key", "session_token", "default_headers", "proxy_url"}
+        shown_values = (
+            f"{name}={MASK if name in hidden and getattr(self, name) else repr(getattr(self, name))}"
+            for name in FIELDS
+        )
+        return f"Settings({', '.join(shown_values)})"
+
+    def check_request(self) -> None:
+        """Make sure that requests can be sent at all; to be called before the first one.
+
+        A store whose requests must fail can be made, as in obstore.
+
+        Raises:
+            GenericError: The endpoint is http, and allow_http is not set.
+            UnauthenticatedError: There are no credentials.
+            NotSupportedError: The credentials would come from a source that is not supported yet.
+        """
+        if self.scheme == "http" and not self.allow_http:
+            raise GenericError(
+                f"Generic S3 error: the endpoint http://{self.host} has no TLS; "
+                f'allow it with client_options={{"allow_http": True}} or AWS_ALLOW_HTTP=true',
+                bucket=self.bucket,
+            )
+        self.check_credentials()
+
+    def check_credentials(self) -> None:
+        """Make sure that there are credentials, or that none are needed.
+
+        Raises:
+            UnauthenticatedError: There are no credentials.
+            NotSupportedError: They would come from a source that is not supported yet.
+        """
+        if self.credentials != "chain":
+            return
+        if self.unbuilt_source is not None:
+            raise NotSupportedError(
+                f"credentials from {self.unbuilt_source} are not supported yet; give access_key_id and "
+                f"secret_access_key, or a credential_provider",
+                bucket=self.bucket,
+            )
+        raise UnauthenticatedError(
+            "no credentials: give access_key_id and secret_access_key (AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY), a credential_provider, or skip_signature=True for a public bucket",
+            bucket=self.bucket,
+        )
