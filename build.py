@@ -141,8 +141,8 @@ class build_ext(_build_ext):  # noqa: N801 - setuptools finds commands by these 
         super().finalize_options()
         flags = optimisation()
         sanitizers = [flag for flag in flags if flag.startswith("-fsanitize")]
-        limited = ("_CFFI_NO_LIMITED_API", None) if FREE_THREADED else ("Py_LIMITED_API", "0x030B0000")
         version = ("S3EXT_VERSION", f'"{self.distribution.get_version()}"')
+        limited = ("_CFFI_NO_LIMITED_API", None) if FREE_THREADED else ("Py_LIMITED_API", "0x030B0000")
         for extension in self.extensions:
             core = extension.name == "s3ext._s3ext"
             layers = LAYERS if core else ("python",)
@@ -150,7 +150,7 @@ class build_ext(_build_ext):  # noqa: N801 - setuptools finds commands by these 
             extension.depends = ["build.py", *files("csrc/**/*.h")]
             extension.include_dirs = ["csrc"]
             extension.py_limited_api = not FREE_THREADED
-            extension.define_macros = [("_GNU_SOURCE", None), limited, version]
+            extension.define_macros = [("_GNU_SOURCE", None), version, limited]
             extension.extra_compile_args = [*LANGUAGE, *WARNINGS, *flags]
             extension.extra_link_args = ["-pthread", *sanitizers]
 

@@ -6,7 +6,7 @@ client is dead (`alive` is False) and a store makes itself a new one at its next
 
 Static credentials are pushed into the slot once. A provider is asked when the core wants credentials: one
 daemon thread waits in the core for that and starts a thread for each refresh, so that a slow provider delays
-nobody else's; the core sees to it that one refresh of a client is under way at a time. An async provider is
+nobody else's; one refresh of a client is under way at a time. An async provider is
 run in the event loop that last used the client, if that loop is alive and runs, else in a loop of the refresh
 thread.
 
@@ -71,6 +71,7 @@ class Client:
         "part_size",
         "provider",
         "provider_error",
+        "refreshing",
         "settings",
     )
 
@@ -82,6 +83,7 @@ class Client:
         self.settings = settings
         self.provider = provider
         self.provider_error: BaseException | None = None
+        self.refreshing = False
         self.loop: weakref.ref[AbstractEventLoop] | None = None
         tag = 0
         if provider is not None:
@@ -124,9 +126,12 @@ class Client:
                 answer = _await_provider(answer, self.loop)
             credentials = _checked(answer)
             self.provider_error = None
+            # Before the core is told: a wish that comes after that is a new one and must not get lost.
+            self.refreshing = False
             self.push(*credentials)
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait have to be told
             self.provider_error = error
+            self.refreshing = False
             said = f"credential provider: {type(error).__name__}: {error}".replace("\0", " ")
             lib.s3ext_client_fail_credentials(self.handle, said.encode("utf-8", "replace")[:400])
 
@@ -339,7 +344,9 @@ def _serve() -> None:
     while not _ends:
         tag = lib.s3ext_credentials_wanted(WATCH_MS)
         client = _by_tag.get(tag) if tag else None
-        if client is not None:
+        # The core repeats its wish as long as somebody waits.
+        if client is not None and not client.refreshing:
+            client.refreshing = True
             Thread(target=client.refresh, name="s3ext-refresh", daemon=True).start()
         # It must not stay in this frame: a client lives as long as its stores.
         del client

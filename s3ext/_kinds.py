@@ -5,7 +5,7 @@ certificates), and parsed, as the settings use it. What both forms are is the ki
 has which kind is said in `_options.py`.
 
 Invariants: no I/O; no kind ever puts a value into an error by itself, only a reason, so that the one who
-raises can mask it. `datetime`, `re` and `binascii` are imported where they are needed, to keep `import s3ext`
+raises can mask it. `datetime` and `binascii` are imported where they are needed, to keep `import s3ext`
 fast.
 """
 
@@ -84,7 +84,8 @@ def parse_duration(text: str) -> int:
     """Read a duration in the format of humantime.
 
     Args:
-        text: Such as `"30s"`, `"2h 37min"` or `"1.5s"`; a number needs a unit, but for `"0"`.
+        text: Such as `"30s"`, `"2h 37min"` or `"1.5s"`; a number needs a unit, but for `"0"`. A fraction may
+            have any number of digits; what is less than a nanosecond is dropped.
 
     Returns:
         Nanoseconds.
@@ -92,27 +93,38 @@ def parse_duration(text: str) -> int:
     Raises:
         ValueError: The text is not a duration, or one of more than 2^64 - 1 seconds.
     """
-    import re
-
     if text == "0":
         return 0
     total = 0
     place = 0
-    span = re.compile(r"\s*([0-9][0-9\s]*)(?:\.([0-9]+))?\s*([A-Za-zµ]+)")
     while True:
-        match = span.match(text, place)
-        if match is None or match[3] not in _UNITS:
+        number, place = _digits(text, place)
+        fraction = ""
+        if text[place : place + 1] == ".":
+            fraction, place = _digits(text, place + 1)
+            number = number if fraction else ""
+        end = place
+        while end < len(text) and text[end].isalpha():
+            end += 1
+        unit = _UNITS.get(text[place:end], 0)
+        if not number or not unit:
             raise ValueError("it is no sequence of numbers with units")
-        unit = _UNITS[match[3]]
-        total += int("".join(match[1].split())) * unit
-        if match[2]:
-            total += int(match[2]) * unit // 10 ** len(match[2])
-        place = match.end()
-        if not text[place:].strip():
+        total += int(number) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
+        place = end + len(text[end:]) - len(text[end:].lstrip())
+        if place == len(text):
             break
     if total // _NS > _MAX_U64:
         raise ValueError("it is longer than 2^64 - 1 seconds")
     return total
+
+
+def _digits(text: str, place: int) -> tuple[str, int]:
+    """Take digits and the blanks around them, even between them; give back the digits and where they end."""
+    found = ""
+    while place < len(text) and (text[place].isspace() or "0" <= text[place] <= "9"):
+        found += text[place].strip()
+        place += 1
+    return found, place
 
 
 def format_duration(nanoseconds: int) -> str:
@@ -356,8 +368,8 @@ class Mode(Kind):
             name, _, value = rest.partition(":")
             parts, number = (name, value), "0"
         elif self._header and word == "header-with-status":
-            name, _, value = rest.partition(":")
-            value, _, number = value.rpartition(":")
+            name, _, rest = rest.partition(":")
+            value, _, number = rest.partition(":")
             parts = (name, value, number)
         else:
             raise ValueError

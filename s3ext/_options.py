@@ -25,7 +25,7 @@ skip_signature) makes it moot; from the environment, the first request does.
 
 Invariants: a secret is in no error and in no repr; values are stored as they were given and parsed apart from
 that, so that `.config` gives back `"YES"` for `"YES"`. Imports here are light: `import s3ext` must stay fast,
-so `datetime`, `re` and `difflib` are imported where they are first needed.
+so `datetime` and `difflib` are imported where they are first needed.
 """
 
 # ruff: noqa: PLC0415 - see the last sentence above
@@ -52,6 +52,7 @@ from s3ext._kinds import (
     Secret,
     Span,
     Whole,
+    parse_duration,
     timedelta_ns,
 )
 from s3ext._paths import shown
@@ -481,7 +482,14 @@ OPTIONS: tuple[Option, ...] = (
         default="180s",
         environment=(),
     ),
-    Option(_RETRY, "init_backoff", Span(), "First wait, at most.", default="100ms", environment=()),
+    Option(
+        _RETRY,
+        "init_backoff",
+        Span(),
+        "First wait, at most; after a throttle at most 1 s, unless this is other than the default.",
+        default="100ms",
+        environment=(),
+    ),
     Option(_RETRY, "max_backoff", Span(), "Longest wait.", default="15s", environment=()),
     Option(_RETRY, "base", Base(), "Factor from wait to wait.", default="2", environment=()),
 )
@@ -738,8 +746,8 @@ def parse_config(
         given.setdefault(name, value)
     variables = _environment(os.environ if environ is None else environ, client=client_options is None)
     values = _Values(given, variables)
-    retry, backoff_set = _parse_retry(retry_config)
-    settings = _resolve(values, retry, backoff_set=backoff_set, has_provider=credential_provider is not None)
+    retry = _parse_retry(retry_config)
+    settings = _resolve(values, retry, has_provider=credential_provider is not None)
     shown_client = {name: value.text for name, value in given.items() if value.option.section == _CLIENT}
     return Configuration(
         settings,
@@ -812,7 +820,7 @@ def _milliseconds(nanoseconds: int) -> int:
     return min(-(-nanoseconds // 1_000_000), _LONGEST_MS)
 
 
-def _resolve(values: _Values, retry: RetryConfig, *, backoff_set: bool, has_provider: bool) -> Settings:
+def _resolve(values: _Values, retry: RetryConfig, *, has_provider: bool) -> Settings:
     bucket = _bucket(values)
     region = _region(values)
     resolved: dict[str, object] = {
@@ -821,7 +829,6 @@ def _resolve(values: _Values, retry: RetryConfig, *, backoff_set: bool, has_prov
         **_target(values, bucket, region),
         **_credentials(values, has_provider=has_provider),
         **_retry_settings(retry),
-        "init_backoff_set": backoff_set,
         "verify_tls": not values.flag("allow_invalid_certificates"),
         "system_certificates": not values.flag("disable_system_certificates"),
         "ca_pem": values.get("root_certificate"),
@@ -961,12 +968,8 @@ def _refuse_unbuilt(values: _Values, credentials: str) -> None:
         )
 
 
-def _parse_retry(retry_config: object) -> tuple[RetryConfig, bool]:
-    """Fill up a RetryConfig with defaults; keys that it does not have are ignored, as in obstore.
-
-    Returns:
-        All values, and whether init_backoff was among those given.
-    """
+def _parse_retry(retry_config: object) -> RetryConfig:
+    """Fill up a RetryConfig with defaults; keys that it does not have are ignored, as in obstore."""
     from datetime import timedelta
 
     if retry_config is not None and not isinstance(retry_config, dict):
@@ -990,12 +993,11 @@ def _parse_retry(retry_config: object) -> tuple[RetryConfig, bool]:
         values = given if name in {"max_retries", "retry_timeout"} else backoff or {}
         if name in values:
             found[name] = _retry_value(option, values[name])
-    filled = {
-        "backoff": {name: found[name] for name in ("init_backoff", "max_backoff", "base")},
-        "max_retries": found["max_retries"],
-        "retry_timeout": found["retry_timeout"],
+    return {
+        "backoff": {name: found[name] for name in ("init_backoff", "max_backoff", "base")},  # type: ignore[typeddict-item]
+        "max_retries": found["max_retries"],  # type: ignore[typeddict-item]
+        "retry_timeout": found["retry_timeout"],  # type: ignore[typeddict-item]
     }
-    return filled, "init_backoff" in (backoff or {})  # type: ignore[return-value]
 
 
 def _retry_value(option: Option, value: object) -> object:
@@ -1015,4 +1017,7 @@ def _retry_settings(retry: RetryConfig) -> dict[str, object]:
         "init_backoff_ms": _milliseconds(timedelta_ns(backoff["init_backoff"])),
         "max_backoff_ms": _milliseconds(timedelta_ns(backoff["max_backoff"])),
         "backoff_base": float(backoff["base"]),
+        # A store shows its retry_config filled up with defaults; one that is made from that must be no other.
+        "init_backoff_set": timedelta_ns(backoff["init_backoff"])
+        != parse_duration(_BY_NAME["init_backoff"].default or ""),
     }

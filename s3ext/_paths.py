@@ -3,8 +3,8 @@
 The rules are obstore's. One leading and one trailing `/` are dropped; an empty segment (`a//b`), a segment
 that is exactly `.` or `..`, and ASCII control characters are refused; all else, spaces, `%`, `?`, `#`,
 backslashes and any other script included, is taken as it is and never percent-decoded. S3 adds a limit: a key
-is at most 1,024 bytes of UTF-8 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html), store
-prefix included.
+is at most 1,024 bytes of UTF-8, store prefix included
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
 
 `join` runs for every operation, so the common case is a handful of C-speed string tests; only what they do
 not clear at once goes through the loop of `normalize`, which decides and finds the words for the error.

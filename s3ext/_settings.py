@@ -107,7 +107,7 @@ class Settings:
         init_backoff_ms: First wait, at most.
         max_backoff_ms: Longest wait.
         backoff_base: Factor from wait to wait.
-        init_backoff_set: Whether the caller chose init_backoff.
+        init_backoff_set: Whether the caller chose an init_backoff other than the default.
     """
 
     __slots__ = (*FIELDS, "_hash", "_key")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Self, SupportsIndex, Unpack
 
     from s3ext._options import Configuration, Settings
-    from s3ext._types import ClientConfig, RetryConfig, S3Config, S3CredentialProvider
+    from s3ext._types import ClientConfig, RetryConfig, S3Config, S3CredentialProvider, S3Keywords
 
 
 class StoreConfiguration:
@@ -58,7 +58,7 @@ class StoreConfiguration:
     _credential_provider: S3CredentialProvider | None
     _prefix: str | None
 
-    def __new__(  # type: ignore[misc] # "bucket" is a parameter and a key of S3Config, as in obstore
+    def __new__(
         cls,
         bucket: str | None = None,
         *,
@@ -67,7 +67,7 @@ class StoreConfiguration:
         client_options: ClientConfig | None = None,
         retry_config: RetryConfig | None = None,
         credential_provider: S3CredentialProvider | None = None,
-        **kwargs: Unpack[S3Config],
+        **kwargs: Unpack[S3Keywords],
     ) -> Self:
         """Make a store; see the class for the arguments."""
         self = super().__new__(cls)
@@ -113,6 +113,7 @@ class StoreConfiguration:
         from s3ext._url import parse_store_url  # noqa: PLC0415 - few programs open stores by URL
 
         location = parse_store_url(url)
+        canonical_config(kwargs)  # refuses "prefix", which would only collide below
         merged: Mapping[str, object] = {**location.config, **canonical_config(config)}
         return cls(
             prefix=location.prefix,

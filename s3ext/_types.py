@@ -33,6 +33,7 @@ __all__ = [
     "S3Credential",
     "S3CredentialProvider",
     "S3EncryptionAlgorithm",
+    "S3Keywords",
     "S3Regions",
     "SuffixRange",
     "UpdateVersion",
@@ -89,15 +90,14 @@ S3EncryptionAlgorithm: TypeAlias = Literal["AES256", "aws:kms", "aws:kms:dsse", 
 """Values of `server_side_encryption`."""
 
 
-class S3Config(TypedDict, total=False):
-    """S3 options of a store: what `config=` and keyword arguments take, and what `.config` shows."""
+class S3Keywords(TypedDict, total=False):
+    """S3 options as keyword arguments of a store, whose constructor names `bucket` by itself."""
 
     access_key_id: str
     secret_access_key: str
     session_token: str
     region: S3Regions | str
     default_region: S3Regions | str
-    bucket: str
     endpoint: str
     endpoint_url_s3: str
     aws_endpoint_url_s3: str
@@ -126,6 +126,12 @@ class S3Config(TypedDict, total=False):
     sse_bucket_key_enabled: bool | str
     sse_customer_key_base64: str
     raw_keys: bool | str
+
+
+class S3Config(S3Keywords, total=False):
+    """S3 options of a store: what `config=` takes and `.config` shows."""
+
+    bucket: str
 
 
 class ClientConfig(TypedDict, total=False):

@@ -309,16 +309,16 @@ class LoopQueue:
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         handle = lib.s3ext_queue_new()
+        self.handle = handle or None
         if not handle:
             raise MemoryError("no completion queue: out of memory or of file descriptors")
-        self.handle = handle
         self.batch = ffi.new(COMPLETIONS, BATCH)
         self.tokens = count(1)
         self.outbox: list[Operation] = []
         self.pending: dict[int, Operation] = {}
         self.abandoned: dict[int, Operation] = {}
-        # The reader holds this object, and the loop the reader: what goes when the loop goes is no cycle.
-        self.loop = weakref.ref(loop, _on_dead_loop)
+        # The loop holds the reader, which holds this object, and nothing else does for long.
+        self.loop = weakref.ref(loop)
         loop.add_reader(lib.s3ext_queue_fd(handle), self.drain)
 
     def submit(self, loop: AbstractEventLoop, operation: Operation) -> Future[None]:
@@ -413,6 +413,10 @@ class LoopQueue:
         while self.abandoned:
             self.abandoned.popitem()[1].free()
 
+    # A finaliser, and no weakref callback, because it runs while the buffers in `pending` are still there.
+    def __del__(self) -> None:
+        self.close()
+
     def _settle(self, token: int, error: Exception) -> None:
         """End an operation that the core did not take."""
         operation = self.pending.pop(token, None)
@@ -426,28 +430,30 @@ class LoopQueue:
             operation.future.set_exception(error)
 
 
-_queues: dict[int, LoopQueue] = {}
+_queues: dict[int, weakref.ref[LoopQueue]] = {}
 
 
 def _queue_of(loop: AbstractEventLoop) -> LoopQueue:
     """Return the loop's completion queue, made at its first use."""
-    queue = _queues.get(id(loop))
+    known = _queues.get(id(loop))
+    queue = None if known is None else known()
     if queue is not None and queue.loop() is loop:
         return queue
-    for key, other in list(_queues.items()):
-        its_loop = other.loop()
-        if its_loop is None or its_loop.is_closed():
-            _queues.pop(key, None)
-            other.close()
-    queue = _queues[id(loop)] = LoopQueue(loop)
+    _close_dead()
+    queue = LoopQueue(loop)
+    _queues[id(loop)] = weakref.ref(queue)
     return queue
 
 
-def _on_dead_loop(dead: weakref.ref[AbstractEventLoop]) -> None:
-    for key, queue in list(_queues.items()):
-        if queue.loop is dead:
-            del _queues[key]
-            queue.close()
+def _close_dead() -> None:
+    """Close the queues of closed loops, also those that a task which nobody collects keeps alive."""
+    for key, known in list(_queues.items()):
+        queue = known()
+        loop = None if queue is None else queue.loop()
+        if loop is None or loop.is_closed():
+            _queues.pop(key, None)
+            if queue is not None:
+                queue.close()
 
 
 def _wake(future: Future[None]) -> None:
@@ -606,16 +612,20 @@ def _ignore(future: Future[None]) -> None:
 
 def _drop() -> None:
     """Forget the queues, after a fork: their operations run in the parent."""
-    for queue in _queues.values():
-        queue.handle = None
+    for known in _queues.values():
+        queue = known()
+        if queue is not None:
+            queue.handle = None
     _queues.clear()
     _busy.clear()
 
 
 def _stop() -> None:
     """Free what the core has let go of at its shutdown."""
-    for queue in list(_queues.values()):
-        queue.close()
+    for known in list(_queues.values()):
+        queue = known()
+        if queue is not None:
+            queue.close()
     _queues.clear()
 
 

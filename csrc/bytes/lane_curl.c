@@ -45,6 +45,14 @@ struct handle {
     char detail[CURL_ERROR_SIZE];
 };
 
+/* What is known of a descriptor of ours, by its number. */
+struct socket {
+    bool open;        /* opened by on_open_socket and not closed yet */
+    bool watched;     /* in the poll */
+    bool idle;        /* libcurl has no interest; still in the poll, to spare two system calls a request */
+    unsigned events;
+};
+
 struct s3_lane {
     CURLM *multi;
     struct s3_poll *poll;
@@ -52,8 +60,8 @@ struct s3_lane {
     struct s3_list free_handles, busy_handles;
     size_t free_count;
     long connections_limit;
-    int *sockets; /* every connection's descriptor, for abandon */
-    size_t socket_count, socket_capacity;
+    struct socket *sockets; /* by descriptor */
+    size_t socket_capacity;
 };
 
 static atomic_uint_fast64_t connections_opened;
@@ -176,24 +184,43 @@ static size_t on_body(char *data, size_t one, size_t size, void *user)
     return transfer->events->on_body(transfer, s3i_str(data, one * size)) ? size : 0;
 }
 
+static bool make_place(struct s3_lane *lane, int fd)
+{
+    size_t needed = (size_t)fd + 1;
+    if (needed <= lane->socket_capacity) {
+        return true;
+    }
+    size_t capacity = needed < 64 ? 64 : needed * 2;
+    struct socket *grown = s3i_realloc_array(lane->sockets, capacity, sizeof(*grown));
+    if (grown == NULL) {
+        return false;
+    }
+    memset(grown + lane->socket_capacity, 0, (capacity - lane->socket_capacity) * sizeof(*grown));
+    lane->sockets = grown;
+    lane->socket_capacity = capacity;
+    return true;
+}
+
+/* The record of a connection; NULL for descriptors that libcurl made itself (its resolver's). */
+static struct socket *socket_of(struct s3_lane *lane, int fd)
+{
+    bool ours = fd >= 0 && (size_t)fd < lane->socket_capacity && lane->sockets[fd].open;
+    return ours ? &lane->sockets[fd] : NULL;
+}
+
 static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
     struct s3_lane *lane = user;
-    if (lane->socket_count == lane->socket_capacity) {
-        size_t capacity = lane->socket_capacity ? lane->socket_capacity * 2 : 64;
-        int *grown = s3i_realloc_array(lane->sockets, capacity, sizeof(*grown));
-        if (grown == NULL) {
-            return CURL_SOCKET_BAD;
-        }
-        lane->sockets = grown;
-        lane->socket_capacity = capacity;
-    }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd >= 0 && !make_place(lane, fd)) {
+        close(fd);
+        return CURL_SOCKET_BAD;
+    }
     if (fd < 0) {
         return CURL_SOCKET_BAD;
     }
-    lane->sockets[lane->socket_count++] = fd;
+    lane->sockets[fd] = (struct socket){.open = true};
     atomic_fetch_add_explicit(&connections_opened, 1, memory_order_relaxed);
     return fd;
 }
@@ -201,31 +228,50 @@ static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct cur
 static int on_close_socket(void *user, curl_socket_t fd)
 {
     struct s3_lane *lane = user;
-    for (size_t i = 0; i < lane->socket_count; i++) {
-        if (lane->sockets[i] == fd) {
-            lane->sockets[i] = lane->sockets[--lane->socket_count];
-            break;
-        }
+    struct socket *socket = socket_of(lane, fd);
+    if (socket != NULL) {
+        *socket = (struct socket){.open = false};
     }
-    return close(fd);
+    return close(fd); /* which takes it out of the poll */
 }
 
 /* ---- callbacks of the multi handle ---- */
+
+/* A connection that only waits to be read stays in the poll while it is idle. */
+static void lose_interest(struct s3_lane *lane, int fd)
+{
+    struct socket *socket = socket_of(lane, fd);
+    if (socket != NULL && socket->events == S3I_POLL_IN) {
+        socket->idle = true;
+        return;
+    }
+    s3i_poll_forget(lane->poll, fd);
+    if (socket != NULL) {
+        socket->watched = false;
+    }
+}
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *known)
 {
     (void)easy;
     struct s3_lane *lane = user;
     if (what == CURL_POLL_REMOVE) {
-        s3i_poll_forget(lane->poll, fd);
+        lose_interest(lane, fd);
         return 0;
     }
     unsigned events = (what & CURL_POLL_IN ? (unsigned)S3I_POLL_IN : 0u) |
                       (what & CURL_POLL_OUT ? (unsigned)S3I_POLL_OUT : 0u);
-    if (!s3i_poll_watch(lane->poll, fd, events, known != NULL)) {
+    struct socket *socket = socket_of(lane, fd);
+    bool watched = socket != NULL ? socket->watched : known != NULL;
+    if ((socket == NULL || !watched || socket->events != events) &&
+        !s3i_poll_watch(lane->poll, fd, events, watched)) {
         return -1;
     }
-    if (known == NULL) {
+    if (socket != NULL) {
+        socket->watched = true;
+        socket->idle = false;
+        socket->events = events;
+    } else if (known == NULL) {
         curl_multi_assign(lane->multi, fd, lane);
     }
     return 0;
@@ -535,6 +581,13 @@ static void act(struct s3_lane *lane, curl_socket_t fd, int mask)
 
 static void on_ready(struct s3_lane *lane, int fd, unsigned events)
 {
+    struct socket *socket = socket_of(lane, fd);
+    if (socket != NULL && socket->idle) {
+        /* The server closed it, or sent what nobody asked for: libcurl finds that when it would reuse it. */
+        s3i_poll_forget(lane->poll, fd);
+        socket->watched = false;
+        return;
+    }
     act(lane, fd,
         (events & S3I_POLL_IN ? CURL_CSELECT_IN : 0) | (events & S3I_POLL_OUT ? CURL_CSELECT_OUT : 0) |
             (events & S3I_POLL_ERROR ? CURL_CSELECT_ERR : 0));
@@ -602,10 +655,12 @@ static void free_lane(struct s3_lane *lane)
 
 static void abandon(struct s3_lane *lane)
 {
-    for (size_t i = 0; i < lane->socket_count; i++) {
-        close(lane->sockets[i]);
+    for (size_t fd = 0; fd < lane->socket_capacity; fd++) {
+        if (lane->sockets[fd].open) {
+            close((int)fd);
+        }
     }
-    lane->socket_count = 0;
+    lane->socket_capacity = 0;
 }
 
 const struct s3_lane_class s3i_lane_curl = {

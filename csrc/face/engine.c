@@ -160,7 +160,11 @@ struct s3_reactor *s3i_engine_borrow(struct s3_error *error)
         s3i_error_set(error, S3EXT_SHUTDOWN, "%s", s3i_error_text(S3EXT_SHUTDOWN));
         return NULL;
     }
-    return node ? S3I_OWNER(node, struct s3_reactor, node) : s3i_reactor_new(error);
+    struct s3_reactor *reactor = node ? S3I_OWNER(node, struct s3_reactor, node) : s3i_reactor_new(error);
+    if (reactor != NULL) {
+        reactor->of_caller = true;
+    }
+    return reactor;
 }
 
 void s3i_engine_return(struct s3_reactor *reactor)

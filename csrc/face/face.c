@@ -489,10 +489,7 @@ int s3ext_submit(s3ext_queue *queue, s3ext_op *const *handles, const uint64_t *t
 int s3ext_op_wait(s3ext_op *handle, int slice_ms)
 {
     struct s3_op *op = op_of(handle);
-    unsigned seen = atomic_load(&op->state);
-    if (seen != S3I_OP_DONE) {
-        s3i_op_await(op, seen, slice_ms);
-    }
+    s3i_op_await(op, slice_ms);
     return s3i_op_is_done(op);
 }
 

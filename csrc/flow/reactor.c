@@ -158,8 +158,13 @@ bool s3i_reactor_turn(struct s3_reactor *reactor, int64_t wait_ms)
     if (!s3i_gate_enter()) {
         return false;
     }
+    reactor->relieved = false;
     work(reactor);
     int64_t wait = patience(reactor, wait_ms);
+    if (reactor->of_caller && reactor->relieved) {
+        s3i_gate_leave();
+        return true;
+    }
     if (wait > 0 && !s3i_inbox_park(&reactor->inbox)) {
         wait = 0;
     }

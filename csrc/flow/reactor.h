@@ -34,6 +34,8 @@ struct s3_reactor {
     struct s3_list spare;         /* exchanges to reuse */
     size_t spare_count;
     int64_t watched_ms;           /* last sweep of the watchdog */
+    bool of_caller;               /* a sync caller drives it, for one operation */
+    bool relieved;                /* an operation has ended since the last wait */
 };
 
 /* NULL with `error` set, without memory or descriptors. */
@@ -41,7 +43,7 @@ struct s3_reactor *s3i_reactor_new(struct s3_error *error);
 /* Nothing may be under way. */
 void s3i_reactor_free(struct s3_reactor *reactor);
 
-/* One turn, waiting at most `wait_ms`. false: the gate is shut, the engine ends. */
+/* One turn, waiting at most `wait_ms`; a caller's reactor does not wait once its operation has ended. false: the gate is shut, the engine ends. */
 bool s3i_reactor_turn(struct s3_reactor *reactor, int64_t wait_ms);
 
 /* An exchange to use, or NULL without memory; and back. */

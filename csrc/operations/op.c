@@ -192,8 +192,12 @@ void s3i_op_fail(struct s3_op *op, const struct s3_error *error)
     }
 }
 
+/* The waiter sets `awaited` before it looks at the state, we the state before we look at `awaited`. */
 static void wake_waiters(struct s3_op *op)
 {
+    if (!atomic_load(&op->awaited)) {
+        return;
+    }
     syscall(SYS_futex, &op->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
@@ -204,8 +208,8 @@ void s3i_op_finish(struct s3_op *op)
     s3i_list_remove(&op->running);
     S3I_COUNT(operations, 1);
     struct s3_op_listener *listener = op->listener;
-    /* Release: what the reactor wrote is seen by whoever sees DONE. */
-    atomic_store_explicit(&op->state, S3I_OP_DONE, memory_order_release);
+    op->reactor->relieved = true;
+    atomic_store(&op->state, S3I_OP_DONE); /* what the reactor wrote is seen by whoever sees DONE */
     wake_waiters(op);
     if (listener != NULL) {
         listener->on_done(listener, op);
@@ -292,8 +296,13 @@ int s3i_op_keep_answer(struct s3_op *op, const struct s3_answer *answer)
     return S3EXT_OK;
 }
 
-void s3i_op_await(struct s3_op *op, unsigned seen, int timeout_ms)
+void s3i_op_await(struct s3_op *op, int timeout_ms)
 {
+    atomic_store(&op->awaited, true);
+    unsigned seen = atomic_load(&op->state);
+    if (seen == S3I_OP_DONE) {
+        return;
+    }
     struct timespec wait = {.tv_sec = timeout_ms / 1000, .tv_nsec = (long)(timeout_ms % 1000) * 1000000L};
     syscall(SYS_futex, &op->state, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
 }

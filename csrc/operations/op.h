@@ -48,6 +48,7 @@ struct s3_op {
     atomic_uint references;
     atomic_uint state;         /* enum s3_op_state; a futex word for waiters */
     atomic_bool cancel_asked;
+    atomic_bool awaited;       /* somebody waits, or has waited, on `state` */
     atomic_bool on_io_thread;  /* was submitted: a cancel is posted, not just noted */
     uint32_t generation;
     bool failing;              /* on_failed has been called */
@@ -116,8 +117,8 @@ void s3i_op_cancel(struct s3_op *op);
 /* Hands it to the reactor of the I/O thread. */
 void s3i_op_submit(struct s3_op *op, struct s3_reactor *reactor);
 
-/* Waits until the futex word `state` changes from `seen`, at most `timeout_ms`. */
-void s3i_op_await(struct s3_op *op, unsigned seen, int timeout_ms);
+/* Waits until it is done, or `timeout_ms` have passed, or for no reason. */
+void s3i_op_await(struct s3_op *op, int timeout_ms);
 
 /* The canonical query of a pair block, appended. An s3_code. */
 int s3i_op_add_query(struct s3_buf *out, struct s3_str pairs);

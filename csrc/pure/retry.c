@@ -213,7 +213,7 @@ int64_t s3i_retry_delay_ms(const struct s3_retry_config *config, enum s3_retry_c
         double grown = (double)first * power(config->base, retry);
         most = grown < (double)config->max_backoff_ms ? (int64_t)grown : config->max_backoff_ms;
     }
-    /* One more, so that `most` itself can be drawn; the product stays below most + 1, rounded too. */
+    /* One more, so that `most` itself can be drawn; even rounded, the product stays below it. */
     int64_t wait = (int64_t)(uniform * ((double)most + 1.0));
     return wait > retry_after_ms ? wait : retry_after_ms;
 }

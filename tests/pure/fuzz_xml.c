@@ -1,9 +1,9 @@
 /*
- * A libFuzzer target for the parsers of answers: every input goes through every parser of xml and http. It
- * looks for crashes and sanitizer reports; what the results must be is checked by the tests in Python.
+ * A libFuzzer target for the parsers of answers: every input goes through every parser of xml and
+ * http. It looks for crashes and sanitizer reports; what the results must be is checked in Python.
  *
- * clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Icsrc tests/pure/fuzz_xml.c
- *     csrc/base/[a-z]*.c csrc/pure/xml.c csrc/pure/http.c -lexpat -lcrypto
+ * clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Icsrc
+ *     tests/pure/fuzz_xml.c csrc/base/[a-z]*.c csrc/pure/xml.c csrc/pure/http.c -lexpat -lcrypto
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -808,6 +808,7 @@ def test_the_fuzz_target_holds_over_the_seeds_and_what_grows_from_them(tmp_path)
     corpus.mkdir()
     for number, seed in enumerate(SEEDS):
         (corpus / str(number)).write_bytes(seed)
+    # A longer search is a matter of this variable; a crash leaves its input below tmp_path.
     seconds = os.environ.get("S3EXT_FUZZ_SECONDS", "3")
     done = subprocess.run(
         [str(target), f"-max_total_time={seconds}", "-max_len=4096", "-timeout=10", str(corpus)],

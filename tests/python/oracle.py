@@ -6,6 +6,20 @@ import os
 
 import pytest
 
+# Self-signed; nobody kept the key.
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBbzCCARWgAwIBAgIUWOvNErLmOMibJYdThFrUlvPetvUwCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBdDAgFw0yNjExMjIwNTMwNThaGA8yMTI2MTAyOTA1MzA1OFow
+DDEKMAgGA1UEAwwBdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABIIez6QziHRE
+9pfzYofeQIImdt4I4MuNs3AfKLwXkizzahNl4dPoRw/e5Don+MvBqfQCnjr8Lx+T
+kVoEK9HeHw2jUzBRMB0GA1UdDgQWBBRQ0Qd1aKPkS7RFkRRsjRo3NjXaADAfBgNV
+HSMEGDAWgBRQ0Qd1aKPkS7RFkRRsjRo3NjXaADAPBgNVHRMBAf8EBTADAQH/MAoG
+CCqGSM49BAMCA0gAMEUCIQCvYQmiUmhd2otKuxHMOHHT2GF4XAGpQVIGLbhwNO7B
+AAIgFiUKW097PV0fVponSWcIFx8Xqh5iY3wKBsBoeL5y0lQ=
+-----END CERTIFICATE-----
+"""
+
 
 def obstore(module="store"):
     """Import a module of obstore, or skip the test and say why."""

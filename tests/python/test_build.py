@@ -7,9 +7,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
+
+import s3ext
+from s3ext._ffi import ffi, lib, text
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL_LINES = ("apt-get install", "dnf install", "apk add")
@@ -86,6 +90,14 @@ def test_an_unknown_sanitizer_is_refused(tree):
     assert result.returncode == 1
     assert "S3EXT_SANITIZE='adress'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_package_and_core_have_the_same_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == s3ext.__version__
+    versions = ffi.new("struct s3ext_versions *")
+    lib.s3ext_versions_get(versions)
+    assert text(versions.core) == s3ext.__version__
 
 
 def test_the_source_distribution_carries_all_that_a_build_and_the_tests_need(tree):

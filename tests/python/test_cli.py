@@ -168,6 +168,6 @@ def test_ctrl_c_ends_the_demo_at_once_and_without_a_traceback(seconds):
         finally:
             process.kill()
     assert process.returncode == 130
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 3.5  # an exit with work under way takes at most 3 s
     assert printed.rstrip().endswith("interrupted")
     assert "Traceback" not in printed

@@ -58,10 +58,12 @@ BAD = [
 
 # Every character that has a rule, and some that have none.
 paths = st.text(st.sampled_from("ab/./\\%? é\x00\n\x1f\x7f\x80🎈"), max_size=8)
-good_segments = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1).filter(
-    lambda text: text not in {".", ".."}
+good_segments = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1
+).filter(lambda text: text not in {".", ".."})
+good_paths = (
+    st.lists(good_segments, min_size=1, max_size=4).map("/".join).filter(lambda p: len(p.encode()) < 500)
 )
-good_paths = st.lists(good_segments, min_size=1, max_size=4).map("/".join).filter(lambda p: len(p.encode()) < 500)
 
 
 def model(path):
@@ -71,7 +73,9 @@ def model(path):
         return ""
     bare = bare[:-1] if bare[-1] == "/" else bare
     for segment in bare.split("/"):
-        if segment in {"", ".", ".."} or any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in segment):
+        if segment in {"", ".", ".."} or any(
+            ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in segment
+        ):
             return None
     return bare
 
@@ -83,7 +87,12 @@ def test_a_path_is_normalised(path):
 
 @pytest.mark.parametrize("path", BAD)
 def test_a_bad_path_is_refused_everywhere(path):
-    for function in (normalize, lambda p: join(None, p), lambda p: join("x", p), lambda p: list_prefix("x", p)):
+    for function in (
+        normalize,
+        lambda p: join(None, p),
+        lambda p: join("x", p),
+        lambda p: list_prefix("x", p),
+    ):
         with pytest.raises(InvalidPathError, match=r"^Could not parse path: ") as caught:
             function(path)
         assert isinstance(caught.value, ValueError)
@@ -115,9 +124,13 @@ def test_normalize_agrees_with_obstore(path):
 
 
 def test_the_words_of_obstore_are_kept():
-    with pytest.raises(InvalidPathError, match=r'^Could not parse path: Path "a//b" contained empty path segment$'):
+    with pytest.raises(
+        InvalidPathError, match=r'^Could not parse path: Path "a//b" contained empty path segment$'
+    ):
         normalize("a//b")
-    with pytest.raises(InvalidPathError, match=r'illegal character sequence "\.\." whilst parsing path segment'):
+    with pytest.raises(
+        InvalidPathError, match=r'illegal character sequence "\.\." whilst parsing path segment'
+    ):
         normalize("a/../b")
     with pytest.raises(InvalidPathError, match=r'sequence "\\n" whilst parsing path segment "b\\nc"'):
         normalize("a/b\nc")
@@ -145,7 +158,9 @@ def test_a_key_has_at_most_1024_bytes_of_utf8_with_the_prefix(character):
     assert len(fits.encode()) == MAX_KEY_BYTES
     assert join(None, fits) == fits
     for prefix, path in ((None, "p" + fits), ("p", fits)):
-        with pytest.raises(InvalidPathError, match=r"bytes of UTF-8 long, store prefix included; S3 allows 1024"):
+        with pytest.raises(
+            InvalidPathError, match=r"bytes of UTF-8 long, store prefix included; S3 allows 1024"
+        ):
             join(prefix, path)
 
 
