@@ -87,7 +87,9 @@ class Endless(Dribble):
 
 @pytest.mark.parametrize("multipart", [None, True, False])
 @pytest.mark.parametrize("size", [0, 5, PART, len(BIG)])
-@pytest.mark.parametrize("kind", ["str", "Path", "file", "BytesIO", "dribble", "endless", "chunks", "generator"])
+@pytest.mark.parametrize(
+    "kind", ["str", "Path", "file", "BytesIO", "dribble", "endless", "chunks", "generator"]
+)
 def test_files_and_iterators_are_put(server, store, way, tmp_path, kind, size, multipart):
     data = BIG[:size]
     path = tmp_path / "file"

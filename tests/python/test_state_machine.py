@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,8 +10,12 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from tests.python.ways import PART, Way, connect
 from tests.server import VerifyingServer
 
-SEGMENTS = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/"), min_size=1, max_size=6)
-PATHS = st.lists(SEGMENTS.filter(lambda segment: segment not in {".", ".."}), min_size=1, max_size=3).map("/".join)
+SEGMENTS = st.text(
+    st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/"), min_size=1, max_size=6
+)
+PATHS = st.lists(SEGMENTS.filter(lambda segment: segment not in {".", ".."}), min_size=1, max_size=3).map(
+    "/".join
+)
 SMALL = st.binary(max_size=200)
 # A few sizes around the limits of parts; the bytes differ all over, so that no part can stand for another.
 LARGE = st.sampled_from([PART - 1, PART, PART + 1, 2 * PART + 7, 3 * PART]).map(
@@ -150,7 +153,9 @@ class Bucket(RuleBasedStateMachine):
         level = self.way(self.store, "list_with_delimiter", prefix)
         below = [p for p in self.model if p.startswith(f"{prefix}/")]
         depth = prefix.count("/") + 2
-        assert sorted(meta["path"] for meta in level["objects"]) == sorted(p for p in below if p.count("/") + 1 == depth)
+        assert sorted(meta["path"] for meta in level["objects"]) == sorted(
+            p for p in below if p.count("/") + 1 == depth
+        )
         assert level["common_prefixes"] == sorted(
             {"/".join(p.split("/")[:depth]) for p in below if p.count("/") + 1 > depth}
         )
@@ -166,7 +171,9 @@ class AsyncBucket(Bucket):
     kind = "async"
 
 
-LIMITS = settings(max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+LIMITS = settings(
+    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
 TestSyncBucket = Bucket.TestCase
 TestSyncBucket.settings = LIMITS
 TestAsyncBucket = AsyncBucket.TestCase
