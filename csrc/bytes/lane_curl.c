@@ -28,8 +28,12 @@
 enum {
     HEADERS_MAX = 64,           /* header lines of one request, ours included */
     HANDLES_KEPT = 256,
-    BUFFER_SMALL = 64 * 1024,   /* libcurl 7.88 allocates its buffer for each transfer: small is faster */
+    /* libcurl 7.88 allocates its buffer for each transfer, so small is faster; and glibc tidies up its whole
+       heap when a chunk of 64 KiB is freed, so all but the large ones stay below that. */
+    BUFFER_TINY = 16 * 1024,
+    BUFFER_SMALL = 60 * 1024,
     BUFFER_LARGE = 512 * 1024,
+    TINY_TO = 12 * 1024,        /* leaves room for the head of the answer */
     LARGE_FROM = 1024 * 1024,
     CONNECTIONS_LEAST = 64
 };
@@ -484,8 +488,8 @@ static void set_headers(struct handle *handle, const struct s3_transfer *transfe
 
 static void set_buffers(struct handle *handle, const struct s3_transfer *transfer)
 {
-    bool large = transfer->expected >= LARGE_FROM || transfer->body.size >= LARGE_FROM;
-    long buffer = large ? BUFFER_LARGE : BUFFER_SMALL;
+    uint64_t bytes = transfer->expected > transfer->body.size ? transfer->expected : transfer->body.size;
+    long buffer = bytes >= LARGE_FROM ? BUFFER_LARGE : bytes > TINY_TO ? BUFFER_SMALL : BUFFER_TINY;
     if (handle->buffer != buffer) {
         curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, buffer);
         curl_easy_setopt(handle->easy, CURLOPT_UPLOAD_BUFFERSIZE, buffer);

@@ -263,7 +263,6 @@ static void reset_answer(struct s3_exchange *exchange)
     exchange->status = 0;
     exchange->judged = false;
     exchange->deliver = false;
-    exchange->enough = false;
     exchange->skip = 0;
     exchange->wanted_known = false;
     exchange->wanted = 0;
@@ -275,6 +274,10 @@ static void reset_answer(struct s3_exchange *exchange)
 
 static uint64_t expected_bytes(const struct s3_request *request)
 {
+    enum { MIDDLE = 64 * 1024 };
+    if (request->may_be_small) {
+        return MIDDLE;
+    }
     if (request->range_kind == S3I_RANGE_SPAN && request->range.end != UINT64_MAX) {
         return request->range.end - request->range.start - request->received;
     }
@@ -585,8 +588,7 @@ static bool on_body(struct s3_transfer *transfer, struct s3_str data)
         exchange->moved += data.size;
     }
     /* What follows the wanted bytes is not waited for: the connection goes with it. */
-    exchange->enough = exchange->wanted_known && exchange->wanted == 0 && surplus;
-    return !exchange->enough;
+    return !(has_all(exchange) && surplus);
 }
 
 /* ---- the end ---- */
@@ -609,6 +611,12 @@ static void conclude(struct s3_exchange *exchange, struct s3_attempt *attempt)
     retire(exchange);
 }
 
+/* All bytes that the head promised are there: how the connection ends after them does not matter. */
+static bool has_all(const struct s3_exchange *exchange)
+{
+    return exchange->deliver && exchange->wanted_known && exchange->wanted == 0;
+}
+
 static void on_end(struct s3_transfer *transfer, const struct s3_transfer_end *end)
 {
     struct s3_exchange *exchange = S3I_OWNER(transfer, struct s3_exchange, transfer);
@@ -620,12 +628,12 @@ static void on_end(struct s3_transfer *transfer, const struct s3_transfer_end *e
     if (exchange->error.code != S3EXT_OK) {
         attempt.code = exchange->error.code;
         attempt.detail = exchange->error.message;
-    } else if (exchange->enough) {
+    } else if (has_all(exchange)) {
         attempt.code = S3EXT_OK;
     } else if (end->code == S3EXT_OK && !exchange->judged) {
         attempt.code = S3EXT_PROTOCOL;
         attempt.detail = "the connection ended before an answer";
-    } else if (end->code == S3EXT_OK && exchange->deliver && exchange->wanted_known && exchange->wanted > 0) {
+    } else if (end->code == S3EXT_OK && exchange->deliver && exchange->wanted_known) {
         attempt.code = S3EXT_TRANSPORT;
         attempt.detail = "the body ended before its announced length";
     }

@@ -38,7 +38,6 @@ struct s3_exchange {
     int status;
     bool judged;                  /* the final head is complete */
     bool deliver;                 /* the body goes to the request */
-    bool enough;                  /* all wanted bytes came; the rest is not waited for */
     uint64_t skip;                /* bytes before the wanted ones (an endpoint without ranges) */
     bool wanted_known;
     uint64_t wanted;              /* bytes still to deliver */

@@ -102,6 +102,7 @@ struct s3_request {
     uint64_t suffix;
     struct s3_str pinned_etag;  /* sent as If-Match, and answers must have it; data NULL: none */
     uint64_t memory;            /* bytes of our memory that the answer will take, for admission */
+    bool may_be_small;          /* the range is an upper bound: the object may well be smaller */
     size_t document_limit;      /* of a document answer */
 
     /* ---- how it stands: the request's own ---- */

@@ -146,21 +146,6 @@ static void plan_fetch(struct op_read *read, struct fetch *fetch)
     fetch->parts = single ? 1 : s3i_plan_count(size, fetch->part_size);
 }
 
-static bool has_own_condition(const struct s3_op *op)
-{
-    struct s3_str block = op->headers;
-    while (block.size) {
-        size_t size = strnlen(block.data, block.size);
-        if (s3i_str_equal(s3i_str(block.data, size), S3I_STR("if-match"))) {
-            return true;
-        }
-        size_t skip = size + 1;
-        skip += skip < block.size ? strnlen(block.data + skip, block.size - skip) + 1 : 0;
-        block = skip < block.size ? s3i_str(block.data + skip, block.size - skip) : S3I_STR_NONE;
-    }
-    return false;
-}
-
 static struct s3_range part_range(const struct op_read *read, const struct fetch *fetch, uint64_t index)
 {
     struct s3_range whole = {fetch->plan.start, fetch->plan.end};
@@ -191,7 +176,8 @@ static void send_part(struct op_read *read, struct part *part, struct fetch *fet
     if (read->into == NULL && request->range.end != UINT64_MAX) {
         request->memory = request->range.end - request->range.start;
     }
-    if (read->etag_size && !has_own_condition(op)) {
+    request->may_be_small = read->first_only;
+    if (read->etag_size) {
         request->pinned_etag = s3i_str(read->etag, read->etag_size);
     }
     s3i_op_request(op, request);
@@ -262,19 +248,35 @@ static void start(struct s3_op *op)
 
 /* ---- the head of an answer ---- */
 
+/* Whether an answer is about another object than the first one was; without an ETag its date has to tell. */
+static const char *what_changed(const struct op_read *read, const struct s3_answer *answer)
+{
+    const struct s3_op *op = &read->op;
+    struct s3_str known = s3i_str(read->etag, read->etag_size);
+    struct s3_str date = s3i_headers_find(answer->headers, S3I_STR("last-modified"));
+    struct s3_str known_date = s3i_headers_find(&op->answer_headers, S3I_STR("last-modified"));
+    if (answer->etag.data != NULL && known.size && !s3i_str_equal(known, answer->etag)) {
+        return "another ETag";
+    }
+    if (answer->total_known && op->result.object_size != answer->total) {
+        return "another size";
+    }
+    if ((answer->etag.data == NULL || known.size == 0) && date.data != NULL && known_date.data != NULL &&
+        !s3i_str_equal(date, known_date)) {
+        return "another date";
+    }
+    return NULL;
+}
+
 /* The first answer tells size and ETag of the object for the whole operation. */
 static int learn_object(struct op_read *read, const struct s3_answer *answer, struct s3_error *error)
 {
     struct s3_op *op = &read->op;
     if (read->size_known || op->result.object_size != UINT64_MAX) {
-        struct s3_str known = s3i_str(read->etag, read->etag_size);
-        if (answer->etag.data != NULL && known.size && !s3i_str_equal(known, answer->etag)) {
-            return s3i_error_set(error, S3EXT_MODIFIED, "the object changed while it was read (another ETag)");
-        }
-        if (answer->total_known && op->result.object_size != answer->total) {
-            return s3i_error_set(error, S3EXT_MODIFIED, "the object changed while it was read (another size)");
-        }
-        return S3EXT_OK;
+        const char *change = what_changed(read, answer);
+        return change == NULL ? S3EXT_OK
+                              : s3i_error_set(error, S3EXT_MODIFIED,
+                                              "the object changed while it was read (%s)", change);
     }
     if (answer->etag.size < ETAG_LIMIT && answer->etag.size) {
         memcpy(read->etag, answer->etag.data, answer->etag.size);
@@ -333,6 +335,9 @@ static int take_memory(struct op_read *read, struct fetch *fetch, const struct s
 static int open_fetch(struct op_read *read, struct fetch *fetch, struct s3_answer *answer,
                       struct s3_error *error)
 {
+    if (fetch->plan.end == UINT64_MAX && !read->size_known && !answer->whole) {
+        return s3i_error_set(error, S3EXT_PROTOCOL, "the answer does not tell the size of the object");
+    }
     if (read->suffix || fetch->plan.end == UINT64_MAX) {
         fetch->plan.start = answer->range.start;
         fetch->plan.end = read->size_known ? read->op.result.object_size : answer->range.end;
@@ -371,7 +376,7 @@ static int on_head(struct s3_request *request, struct s3_answer *answer, struct 
     if (!answer->resumed) {
         part->cursor = part->fetch->plan.first_member;
     }
-    if (read->etag_size && !has_own_condition(&read->op)) {
+    if (read->etag_size) {
         request->pinned_etag = s3i_str(read->etag, read->etag_size); /* for a resumed body */
     }
     if (first) {
@@ -455,7 +460,8 @@ static bool ask_again_plain(struct op_read *read, struct part *part)
 {
     const struct s3_request *request = &part->request;
     bool open = read->count == 1 && read->ranges[0].start == 0 && read->ranges[0].end == UINT64_MAX;
-    if (request->error.http_status != 416 || !open || read->plain_retry || read->op.error.code != S3EXT_OK) {
+    if (request->error.http_status != 416 || !open || part->fetch->opened || read->plain_retry ||
+        read->op.error.code != S3EXT_OK) {
         return false;
     }
     read->plain_retry = true;
