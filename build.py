@@ -184,7 +184,7 @@ class build_ext(_build_ext):  # noqa: N801 - setuptools finds commands by these 
         """Write cffi's C for the module, only when it differs, and return its path."""
         ffi = FFI()
         ffi.cdef(cdef())
-        ffi.set_source(name, '#include "s3ext.h"')
+        ffi.set_source(name, '#include "s3ext.h"\n#include "python/seam.h"')
         path = Path(self.objects(), f"{name}.c")
         path.parent.mkdir(parents=True, exist_ok=True)
         ffi.emit_c_code(str(path))

@@ -219,7 +219,8 @@ s3ext_op *s3ext_op_copy(s3ext_client *client, const char *source, size_t source_
 s3ext_op *s3ext_op_credentials(s3ext_client *client);
 
 /*
- * Runs an operation in the caller's thread for at most `slice_ms`; 1 when it is done, 0 to call again.
+ * Runs an operation in the caller's thread (or, when many callers do so, waits for the I/O thread to run it)
+ * for at most `slice_ms`; 1 when it is done, 0 to call again.
  * After a cancel it still has to be called until it is done, which then takes no network wait.
  */
 int s3ext_op_run(s3ext_op *op, int slice_ms);

@@ -15,6 +15,12 @@ int s3i_engine_init(struct s3_error *error);
 /* The I/O thread's reactor, started if need be. SHUTDOWN, SYSTEM or NO_MEMORY with `error` set. */
 int s3i_engine_io(struct s3_reactor **reactor, struct s3_error *error);
 
+/*
+ * Whether so many callers drive transfers of their own already that one more is better served by the I/O
+ * thread: a hop costs a lone caller twice the CPU, but of many callers each would wake for its own bytes only.
+ */
+bool s3i_engine_crowded(void);
+
 /* A reactor for the calling thread, and back. */
 struct s3_reactor *s3i_engine_borrow(struct s3_error *error);
 void s3i_engine_return(struct s3_reactor *reactor);

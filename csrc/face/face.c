@@ -445,13 +445,30 @@ static bool turn(struct s3_op *op, int64_t wait_ms)
     return s3i_op_is_done(op) || s3i_reactor_turn(op->reactor, wait_ms);
 }
 
+/* Lets the I/O thread run it if the engine is crowded; false: the caller has to. */
+static bool begin_there(struct s3_op *op)
+{
+    struct s3_reactor *reactor;
+    struct s3_error error;
+    s3i_error_clear(&error);
+    if (!s3i_engine_crowded() || s3i_engine_io(&reactor, &error) != S3EXT_OK) {
+        return false;
+    }
+    s3i_op_submit(op, reactor);
+    return true;
+}
+
 int s3ext_op_run(s3ext_op *handle, int slice_ms)
 {
     struct s3_op *op = op_of(handle);
     if (s3i_op_is_done(op)) {
         return 1;
     }
-    if (atomic_load(&op->state) == S3I_OP_NEW && !begin_here(op)) {
+    bool begun = atomic_load(&op->on_io_thread) || atomic_load(&op->state) != S3I_OP_NEW || begin_there(op);
+    if (atomic_load(&op->on_io_thread)) {
+        return s3ext_op_wait(handle, slice_ms);
+    }
+    if (!begun && !begin_here(op)) {
         return 1;
     }
     int64_t until = s3i_now_ms() + slice_ms;

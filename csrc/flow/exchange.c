@@ -561,6 +561,13 @@ static struct s3_str wanted_part(struct s3_exchange *exchange, struct s3_str dat
     return data;
 }
 
+/* All bytes of a read are there: how the connection ends after them does not matter. */
+static bool has_all(const struct s3_exchange *exchange)
+{
+    return exchange->deliver && exchange->wanted_known && exchange->wanted == 0 &&
+           exchange->request->class->on_body != NULL;
+}
+
 static bool on_body(struct s3_transfer *transfer, struct s3_str data)
 {
     struct s3_exchange *exchange = S3I_OWNER(transfer, struct s3_exchange, transfer);
@@ -611,12 +618,6 @@ static void conclude(struct s3_exchange *exchange, struct s3_attempt *attempt)
     retire(exchange);
 }
 
-/* All bytes that the head promised are there: how the connection ends after them does not matter. */
-static bool has_all(const struct s3_exchange *exchange)
-{
-    return exchange->deliver && exchange->wanted_known && exchange->wanted == 0;
-}
-
 static void on_end(struct s3_transfer *transfer, const struct s3_transfer_end *end)
 {
     struct s3_exchange *exchange = S3I_OWNER(transfer, struct s3_exchange, transfer);
@@ -633,7 +634,7 @@ static void on_end(struct s3_transfer *transfer, const struct s3_transfer_end *e
     } else if (end->code == S3EXT_OK && !exchange->judged) {
         attempt.code = S3EXT_PROTOCOL;
         attempt.detail = "the connection ended before an answer";
-    } else if (end->code == S3EXT_OK && exchange->deliver && exchange->wanted_known) {
+    } else if (end->code == S3EXT_OK && exchange->deliver && exchange->wanted_known && exchange->wanted > 0) {
         attempt.code = S3EXT_TRANSPORT;
         attempt.detail = "the body ended before its announced length";
     }
@@ -659,7 +660,9 @@ static void expire(struct s3_exchange *exchange, bool nothing_sent, const char *
     char detail[96];
     snprintf(detail, sizeof(detail), "%s within %" PRId64 " ms", what, limit_ms);
     reactor->lane_class->cancel(reactor->lane, &exchange->transfer);
-    struct s3_attempt attempt = {.code = S3EXT_TIMEOUT, .nothing_sent = nothing_sent, .detail = detail};
+    struct s3_attempt attempt = {.code = has_all(exchange) ? S3EXT_OK : S3EXT_TIMEOUT,
+                                 .nothing_sent = nothing_sent,
+                                 .detail = detail};
     conclude(exchange, &attempt);
 }
 

@@ -265,7 +265,8 @@ static void judge_answer(const struct s3_request *request, const struct s3_attem
     struct s3_str code = s3i_str_from(verdict->xml.code);
     verdict->class = s3i_retry_answer(attempt->status, code);
     verdict->outcome = s3i_retry_outcome(attempt->status, code);
-    if (attempt->status == 412 && request->pinned_etag.data != NULL) {
+    bool gone = attempt->status == 412 || attempt->status == 416; /* 416: the pinned object was longer */
+    if (gone && request->pinned_etag.data != NULL) {
         verdict->outcome = S3EXT_MODIFIED;
     }
     judge_region(attempt, verdict);
@@ -436,14 +437,16 @@ static bool repeatable(struct s3_request *request, const struct s3_attempt *atte
     return false;
 }
 
-static bool within_limits(struct s3_request *request, const struct verdict *verdict, int64_t now_ms)
+/* A wait that would end after retry_timeout is not begun. */
+static bool within_limits(struct s3_request *request, const struct verdict *verdict, int64_t now_ms,
+                          int64_t wait_ms)
 {
     const struct s3_retry_config *config = &request->client->retry;
     if (request->first_failure_ms == 0) {
         request->first_failure_ms = now_ms;
     }
     if (request->retries >= config->max_retries ||
-        now_ms - request->first_failure_ms > config->retry_timeout_ms) {
+        now_ms + wait_ms - request->first_failure_ms > config->retry_timeout_ms) {
         return false;
     }
     int32_t tokens = s3i_admission_retry(request->client->host, verdict->class);
@@ -451,13 +454,11 @@ static bool within_limits(struct s3_request *request, const struct verdict *verd
     return tokens > 0;
 }
 
-static void back_off(struct s3_request *request, const struct verdict *verdict, int64_t now_ms)
+static void back_off(struct s3_request *request, int64_t until_ms)
 {
-    int64_t wait = s3i_retry_delay_ms(&request->client->retry, verdict->class, request->retries,
-                                      s3i_random_uniform(), verdict->retry_after_ms);
     request->retries++;
     request->state = S3I_REQUEST_WAIT_BACKOFF;
-    s3i_timer_set(&request->reactor->timers, &request->timer, now_ms + wait);
+    s3i_timer_set(&request->reactor->timers, &request->timer, until_ms);
 }
 
 static void decide(struct s3_request *request, const struct s3_attempt *attempt, const struct verdict *verdict)
@@ -470,12 +471,14 @@ static void decide(struct s3_request *request, const struct s3_attempt *attempt,
     if (verdict->class == S3I_RETRY_THROTTLE) {
         s3i_admission_throttled(request->client->host);
     }
+    int64_t wait_ms = s3i_retry_delay_ms(&request->client->retry, verdict->class, request->retries,
+                                         s3i_random_uniform(), verdict->retry_after_ms);
     if (mend(request, attempt, verdict)) {
         count_retry(request, verdict->class);
         set_ready(request);
-    } else if (repeatable(request, attempt, verdict) && within_limits(request, verdict, now_ms)) {
+    } else if (repeatable(request, attempt, verdict) && within_limits(request, verdict, now_ms, wait_ms)) {
         count_retry(request, verdict->class);
-        back_off(request, verdict, now_ms);
+        back_off(request, now_ms + wait_ms);
     } else {
         describe(request, attempt, verdict);
         finish(request);

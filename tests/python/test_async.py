@@ -21,6 +21,7 @@ import pytest
 
 import s3ext
 from s3ext import _wait, exceptions
+from s3ext._ffi import NULL, lib
 from tests.python.ways import connect
 from tests.server import ACCESS_KEY, SECRET_KEY, Fault, faults
 
@@ -459,3 +460,17 @@ def test_a_store_of_another_configuration_is_another_client(server):
         three.head("k")
     assert three._client is not one._client
     server.take_errors()
+
+
+@pytest.mark.parametrize("size", [0, 6 * 1024 * 1024], ids=["fed", "from-memory"])
+def test_an_upload_cancelled_before_it_begins_ends(server, store, size):
+    client = store._connected().handle
+    body = bytes(size)
+    for wait in (lib.s3ext_op_wait, lib.s3ext_op_run):
+        operation = lib.s3ext_op_upload(client, b"k", 1, NULL, 0, body or NULL, size, 5 * 1024 * 1024, 4)
+        lib.s3ext_op_cancel(operation)
+        if wait is lib.s3ext_op_wait:
+            assert lib.s3ext_submit(NULL, [operation], NULL, 1) == 0
+        assert wait(operation, 2000) == 1
+        lib.s3ext_op_free(operation)
+    assert server.requests == []

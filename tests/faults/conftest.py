@@ -1,0 +1,59 @@
+"""Fixtures of the fault tests; what they check at the end holds for every test."""
+
+from __future__ import annotations
+
+import gc
+import time
+
+import pytest
+
+import s3ext
+from tests.faults.tools import Counters
+from tests.python.ways import Way
+from tests.server import SECRET_KEY, VerifyingServer
+
+
+@pytest.fixture(params=["sync", "async"])
+def way(request):
+    """Sync calls in one run of the test, async ones in the other."""
+    way = Way(request.param)
+    yield way
+    way.close()
+
+
+@pytest.fixture
+def sync():
+    """Sync calls only, where the way makes no difference."""
+    return Way("sync")
+
+
+@pytest.fixture
+def server():
+    """A server that takes small parts; at the end nothing may be wrong on the wire and no upload be left."""
+    with VerifyingServer(min_part_size=0) as server:
+        yield server
+        server.wait_idle()
+    assert not server.errors, "the client did wrong on the wire:\n" + "\n".join(map(str, server.errors))
+    assert not server.store.uploads, "an upload was not aborted"
+
+
+@pytest.fixture
+def counters():
+    """Return the changes of the core's retry counters since the test began."""
+    return Counters()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(caplog, capfd):
+    """Demand that no slot and no memory is held at the end, and that no secret was logged or printed."""
+    caplog.set_level(0)
+    yield
+    end = time.monotonic() + 2
+    while any(s3ext.stats()[name] for name in ("exchanges_in_flight", "bytes_in_flight")):
+        assert time.monotonic() < end, s3ext.stats()
+        time.sleep(0.01)
+    gc.collect()
+    printed = capfd.readouterr()
+    for text in (caplog.text, printed.out, printed.err):
+        assert SECRET_KEY not in text
+        assert "Signature=" not in text

@@ -1,0 +1,514 @@
+"""Forks in every form: before any use, after use, under way; children that work, and children that just end."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lifecycle.process import Script, run
+
+pytestmark = pytest.mark.fork
+
+ENDINGS = ["os._exit", "sys.exit", "exception"]
+
+
+@pytest.fixture(params=["plain", "tls"])
+def any_server(request):
+    """Http in one run of the test, https in the other."""
+    return request.getfixturevalue("server" if request.param == "plain" else "tls_server")
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    "use",
+    ["pass", "check()", "asyncio.run(store.head_async(KEY))", "check(); asyncio.run(store.head_async(KEY))"],
+    ids=["unused", "after-sync", "after-async", "after-both"],
+)
+def test_a_child_works_as_its_parent_does(any_server, use, ending):
+    run(
+        any_server,
+        f"""
+        import asyncio
+        async def later():
+            assert await store.get_range_async(KEY, start=7, end=70_007) == content(7, 70_007)
+        def work():
+            check()
+            asyncio.run(later())
+            check()
+        {use}
+        wait = fork(work, {ending!r})
+        work()
+        wait()
+        """,
+    )
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_idle_child_leaves_the_connections_of_its_parent_alone(any_server, ending):
+    """It drops all that it inherited, and the parent's next requests go over the same connections."""
+    run(
+        any_server,
+        f"""
+        import asyncio, gc
+        check()
+        result, data = store.get(KEY), store.get_range(KEY, start=0, end=1_000_000)
+        stream = store.get(KEY).stream(1024 * 1024)
+        next(stream)
+        listing = store.list()
+        next(listing)
+        with asyncio.Runner() as runner:
+            runner.run(store.head_async(KEY))
+            until(lambda: not gauges()["exchanges_in_flight"])
+            before = s3ext.stats()["connections_opened"]
+            def work():
+                global result, data, stream, listing, runner
+                assert data == content(0, 1_000_000)
+                result = data = stream = listing = runner = None
+                gc.collect()
+            fork(work, {ending!r})()
+            check()
+            assert data == content(0, 1_000_000)
+            runner.run(store.head_async(KEY))
+            assert result.bytes() == content()
+            assert s3ext.stats()["connections_opened"] == before
+        """,
+    )
+    any_server.wait_idle(5)
+    assert all(request.finished for request in any_server.requests)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("mode", ["threads", "io-thread"])
+def test_fork_amid_64_transfers(any_server, mode, ending):
+    """The child makes 64 more while the parent goes on: all bytes right, nothing tried twice."""
+    run(
+        any_server,
+        f"""
+        import asyncio, threading
+        wrong = []
+        def one(number):
+            start = number * 1000
+            if store.get_range(KEY, start=start, end=start + 1_000_000) != content(start, start + 1_000_000):
+                wrong.append(number)
+        async def many():
+            spans = [(number * 1000, number * 1000 + 1_000_000) for number in range(64)]
+            bodies = await asyncio.gather(*[store.get_range_async(KEY, start=s, end=e) for s, e in spans])
+            wrong.extend(span for span, body in zip(spans, bodies) if body != content(*span))
+        def crowd():
+            threads = [threading.Thread(target=one, args=(number,)) for number in range(64)]
+            for thread in threads:
+                thread.start()
+            return threads
+        def work():
+            for thread in crowd():
+                thread.join()
+            asyncio.run(many())
+            assert not wrong
+        threads = crowd() if {mode!r} == "threads" else [threading.Thread(target=asyncio.run, args=(many(),))]
+        if {mode!r} != "threads":
+            threads[0].start()
+        until(lambda: gauges()["exchanges_in_flight"] >= 32)
+        wait = fork(work, {ending!r})
+        for thread in threads:
+            thread.join()
+        assert not wrong
+        assert s3ext.stats()["retries"] == 0
+        wait()
+        settled()
+        """,
+        limit=40,
+    )
+    any_server.wait_idle(5)
+    assert all(request.finished for request in any_server.requests)
+
+
+def test_many_forks_during_transfers(any_server):
+    """Twenty children one after another, each ending at once: the parent's streams go on as if alone."""
+    run(
+        any_server,
+        """
+        import asyncio, threading
+        ended = []
+        def reader():
+            for _ in range(6):
+                assert store.get_range(KEY, start=0, end=SIZE) == content()
+                assert b"".join(store.get(KEY).stream(100_000)) == content()
+            ended.append("sync")
+        async def coroutine():
+            for _ in range(6):
+                assert await store.get_range_async(KEY, start=0, end=SIZE) == content()
+            ended.append("async")
+        threads = [threading.Thread(target=reader) for _ in range(2)]
+        threads.append(threading.Thread(target=lambda: asyncio.run(coroutine())))
+        for thread in threads:
+            thread.start()
+        for number in range(20):
+            fork(lambda: None, ["os._exit", "sys.exit"][number % 2])()
+        for thread in threads:
+            thread.join()
+        assert sorted(ended) == ["async", "sync", "sync"]
+        assert s3ext.stats()["retries"] == 0
+        settled()
+        """,
+        limit=40,
+    )
+
+
+def test_a_fork_from_a_thread_that_is_not_the_main_one(server):
+    run(
+        server,
+        """
+        import asyncio, threading
+        check()
+        asyncio.run(store.head_async(KEY))
+        def work():
+            check()
+            asyncio.run(store.head_async(KEY))
+        waits = []
+        threads = [threading.Thread(target=lambda: waits.append(fork(work))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for wait in waits:
+            wait()
+        assert len(waits) == 4
+        check()
+        """,
+    )
+
+
+def test_children_of_children(any_server):
+    run(
+        any_server,
+        """
+        import asyncio
+        def work(depth):
+            check()
+            asyncio.run(store.head_async(KEY))
+            if depth:
+                fork(lambda: work(depth - 1), ["os._exit", "sys.exit"][depth % 2])()
+                check()
+        work(4)
+        """,
+    )
+
+
+def test_descriptors_do_not_pile_up_from_child_to_child(server):
+    """A child keeps none of its parent's sockets; what libcurl has for itself is bounded by a few a reactor."""
+    run(
+        server,
+        """
+        import asyncio, stat
+        def kinds():
+            found = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
+                     if os.path.exists(f"/proc/self/fd/{fd}")]
+            return sum("eventfd" in name or "eventpoll" in name for name in found)
+        def work(depth):
+            # Of our own: none but those of this generation.
+            assert kinds() == 0, kinds()
+            check()
+            asyncio.run(store.head_async(KEY))
+            if depth:
+                fork(lambda: work(depth - 1))()
+        work(4)
+        """,
+    )
+
+
+def test_inherited_results_go_on_in_the_child(any_server):
+    """A result taken before the fork still gives its bytes, by requests of the child's own."""
+    any_server.put("large", bytes(1_000_000) * 12)
+    run(
+        any_server,
+        """
+        import asyncio
+        small, large = connect(part_size=5 * 1024 * 1024), store.get("large")
+        other = small.get("large")
+        asyncio.run(store.head_async(KEY))
+        def work():
+            assert large.bytes() == bytes(12_000_000)
+            assert sum(map(len, other.stream(1_000_000))) == 12_000_000
+        wait = fork(work)
+        work()
+        wait()
+        """,
+    )
+
+
+def test_streams_and_lists_under_way_in_the_parent_fail_or_go_on_in_the_child_but_never_hang(server):
+    for number in range(1200):
+        server.put(f"many/{number:04}", b"")
+    server.put("large", bytes(1_000_000) * 60)
+    run(
+        server,
+        """
+        from s3ext.exceptions import BaseError
+        stream = connect(part_size=5 * 1024 * 1024).get("large").stream(1_000_000)
+        seen = len(next(stream))
+        listing = store.list("many", chunk_size=500)
+        listed = len(next(listing))
+        def rest():
+            return seen + sum(map(len, stream)), listed + sum(map(len, listing))
+        def work():
+            for iterator, already, total in ((stream, seen, 60_000_000), (listing, listed, 1200)):
+                try:
+                    assert already + sum(map(len, iterator)) == total
+                except BaseError as error:
+                    assert "fork" in str(error), error
+            check()
+        wait = fork(work)
+        assert rest() == (60_000_000, 1200)
+        wait()
+        """,
+    )
+
+
+def test_a_signal_handler_that_forks_amid_a_sync_call(server):
+    """The child is in the middle of the parent's call: it gets an error, the parent its bytes."""
+    run(
+        server,
+        """
+        import signal
+        from s3ext.exceptions import BaseError
+        slow, inside = connect(), []
+        pids = []
+        def handler(*_):
+            pid = os.fork()
+            pids.append(pid)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            data = slow.get_range("stalled", start=0, end=1_000_000)
+        except BaseError as error:
+            if pids == [0]:
+                check()
+                os._exit(17)
+            raise
+        if pids == [0]:
+            os._exit(18)
+        assert data == bytes(1_000_000)
+        assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 17
+        check()
+        """,
+    ) if _stall_once(server) else None
+
+
+def _stall_once(server):
+    from tests.server import Fault, faults
+
+    server.put("stalled", bytes(1_000_000))
+    server.faults.add(Fault(faults.stall(500_000, 1.0), key="stalled"))
+    return True
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_multiprocessing(server, method, tmp_path):
+    """Pools of workers with a store that the parent made and used."""
+    script = tmp_path / "pool_main.py"
+    script.write_text(
+        """
+import asyncio, multiprocessing, sys
+from tests.lifecycle.prelude import *
+
+def work(on, number):
+    assert on.get_range(KEY, start=number, end=number + 50_000) == content(number, number + 50_000)
+    return len(asyncio.run(on.get_async(KEY)).bytes()) + number
+
+def inherited(number):
+    return work(store, number)
+
+if __name__ == "__main__":
+    check()
+    asyncio.run(store.head_async(KEY))
+    context = multiprocessing.get_context(sys.argv[1])
+    with context.Pool(3) as pool:
+        answers = pool.starmap(work, [(store, number) for number in range(12)])
+        answers += pool.map(inherited, range(12))
+        pool.close()
+        pool.join()
+    assert answers == [SIZE + number for number in range(12)] * 2
+    check()
+"""
+    )
+    run(
+        server,
+        f"import sys, runpy; sys.argv = ['pool_main', {method!r}]; runpy.run_path({str(script)!r}, run_name='__main__')"
+        if method == "fork"
+        else f"""
+        import subprocess, sys
+        subprocess.run([sys.executable, {str(script)!r}, {method!r}], check=True)
+        """,
+        limit=40,
+    )
+
+
+def test_a_process_pool_executor(server):
+    run(
+        server,
+        """
+        import asyncio, concurrent.futures, multiprocessing
+        check()
+        def length(number):
+            return len(asyncio.run(store.get_async(KEY)).bytes()) + number
+        context = multiprocessing.get_context("fork")
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+            assert list(pool.map(length, range(8))) == [SIZE + number for number in range(8)]
+        """,
+        limit=40,
+    )
+
+
+def test_a_program_started_while_transfers_run(any_server):
+    """subprocess by vfork, and by fork with preexec_fn; no socket of ours is left open in the program."""
+    run(
+        any_server,
+        """
+        import asyncio, subprocess, sys, threading
+        async def many():
+            for _ in range(4):
+                bodies = await asyncio.gather(*[store.get_range_async(KEY, start=0, end=SIZE) for _ in range(8)])
+                assert all(body == content() for body in bodies)
+        def sync():
+            for _ in range(6):
+                assert store.get_range(KEY, start=0, end=SIZE) == content()
+        threads = [threading.Thread(target=lambda: asyncio.run(many())), threading.Thread(target=sync)]
+        ended = []
+        for thread in threads:
+            thread.start()
+        show = "import os; print(sum('socket' in os.readlink(f'/proc/self/fd/{f}') for f in os.listdir('/proc/self/fd')" \\
+               " if os.path.islink(f'/proc/self/fd/{f}')))"
+        for number in range(6):
+            options = {"preexec_fn": lambda: None} if number % 2 else {}
+            done = subprocess.run([sys.executable, "-S", "-E", "-c", show], capture_output=True, check=True,
+                                  close_fds=True, **options)
+            assert done.stdout.strip() == b"0", done.stdout
+        for thread in threads:
+            thread.join()
+        assert s3ext.stats()["retries"] == 0
+        """,
+        limit=40,
+    )
+
+
+def test_a_child_forked_during_a_refresh_of_credentials_asks_for_its_own(server):
+    run(
+        server,
+        """
+        import threading, time
+        calls, go_on = [], threading.Event()
+        id_, secret = os.environ["LIFECYCLE_KEYS"].split(" ")
+        def provider():
+            calls.append(os.getpid())
+            if len(calls) == 1:
+                go_on.wait(10)
+            return {"access_key_id": id_, "secret_access_key": secret, "expires_at": None}
+        on = connect(credential_provider=provider)
+        threads = [threading.Thread(target=check, args=(on,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        until(lambda: calls)
+        def work():
+            check(on)
+            assert calls[1:] == [os.getpid()]
+        wait = fork(work, "sys.exit")
+        wait()
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        assert calls == [os.getpid()]
+        """,
+    )
+
+
+def test_a_child_that_crashes_or_is_killed_leaves_the_parent_alone(any_server):
+    run(
+        any_server,
+        """
+        import signal
+        check()
+        stream = store.get(KEY).stream(1024 * 1024)
+        seen = [next(stream)]
+        for number in (signal.SIGKILL, signal.SIGABRT):
+            pid = os.fork()
+            if pid == 0:
+                faulthandler_off = __import__("faulthandler").disable()
+                check()
+                os.kill(os.getpid(), number)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -number
+        assert b"".join(seen + list(stream)) == content()
+        check()
+        assert s3ext.stats()["retries"] == 0
+        """,
+    )
+
+
+def test_uploads_go_on_over_a_fork(any_server):
+    """Multipart uploads in a thread and on the I/O thread; the child neither ends nor aborts them."""
+    run(
+        any_server,
+        """
+        import asyncio, threading
+        data = content(0, 11_000_000)
+        def sync():
+            store.put("sync", data, chunk_size=5 * 1024 * 1024)
+        async def later():
+            await store.put_async("async", [data[:6_000_000], data[6_000_000:]], chunk_size=5 * 1024 * 1024)
+        threads = [threading.Thread(target=sync), threading.Thread(target=lambda: asyncio.run(later()))]
+        for thread in threads:
+            thread.start()
+        until(lambda: gauges()["exchanges_in_flight"] > 2)
+        waits = [fork(lambda: None, ending) for ending in ("os._exit", "sys.exit", "os._exit")]
+        for thread in threads:
+            thread.join()
+        for wait in waits:
+            wait()
+        assert store.get("sync").bytes() == data and store.get("async").bytes() == data
+        """,
+    )
+    assert not any_server.store.uploads
+    assert not any_server.store.aborted
+
+
+def test_forks_and_submissions_race(server):
+    """Forks on one thread while another starts and cancels operations as fast as it can."""
+    run(
+        server,
+        """
+        import asyncio, threading, time
+        stop = time.monotonic() + 3
+        async def churn():
+            while time.monotonic() < stop:
+                tasks = [asyncio.ensure_future(store.get_range_async(KEY, start=0, end=1000)) for _ in range(8)]
+                await asyncio.sleep(0.0005)
+                for task in tasks[::2]:
+                    task.cancel()
+                answers = await asyncio.gather(*tasks, return_exceptions=True)
+                for answer in answers[1::2]:
+                    assert answer == content(0, 1000), answer
+        def sync():
+            while time.monotonic() < stop:
+                check(end=50)
+        failed = []
+        def guarded(function):
+            try:
+                function()
+            except BaseException as error:
+                failed.append(error)
+        threads = [threading.Thread(target=guarded, args=(sync,)) for _ in range(2)]
+        threads.append(threading.Thread(target=guarded, args=(lambda: asyncio.run(churn()),)))
+        for thread in threads:
+            thread.start()
+        forks = 0
+        while time.monotonic() < stop:
+            fork(check if forks % 4 == 0 else lambda: None)()
+            forks += 1
+        for thread in threads:
+            thread.join()
+        assert not failed, failed
+        assert forks > 10
+        settled()
+        """,
+        limit=40,
+    )
