@@ -47,6 +47,7 @@ struct s3ext_versions {
     const char *tls;         /* its TLS back-end, e.g. "OpenSSL/3.0.17" */
     const char *openssl;     /* libcrypto that signs */
     const char *expat;
+    const char *ca_bundle;   /* the system's certificates as libcurl knows them, "" if it does not */
     int curl_http2;          /* 1 when libcurl can do HTTP/2 */
     int curl_threadsafe;     /* 1 when curl_global_init is thread-safe */
 };
@@ -98,7 +99,7 @@ struct s3ext_client_config {
     int system_certificates;      /* 0: trust only ca_pem */
     const char *ca_pem;           /* more trusted certificates, PEM; NULL for none */
     size_t ca_pem_size;
-    const char *proxy_url;        /* NULL: as libcurl finds it in the environment; "": none */
+    const char *proxy_url;        /* NULL: as libcurl finds it in the environment, each time; "": none */
     const char *proxy_excludes;   /* NULL or NO_PROXY syntax */
     int64_t connect_timeout_ms;   /* 0 turns any of these off */
     int64_t first_byte_timeout_ms;

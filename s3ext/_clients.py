@@ -16,11 +16,13 @@ the cause of the errors that follow from it, until it succeeds.
 
 from __future__ import annotations
 
+import os
 import weakref
 from itertools import count
 
 from s3ext import exceptions
 from s3ext._ffi import at_exit, at_fork, ffi, lib, text
+from s3ext._proxies import proxy_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -197,13 +199,15 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
         "init_backoff_set",
     ):
         setattr(config, name, getattr(settings, name))
-    for name in ("scheme", "host", "base_path", "bucket", "region", "proxy_url", "proxy_excludes"):
+    for name in ("scheme", "host", "base_path", "bucket", "region"):
         setattr(config, name, chars(getattr(settings, name)))
+    config.proxy_url, config.proxy_excludes = map(chars, proxy_of(settings, os.environ))
     config.user_agent = chars(settings.user_agent or f"s3ext/{text(_versions().core)}")
     config.default_headers = chars(headers)
     config.default_headers_size = len(headers)
-    config.ca_pem = chars(settings.ca_pem)
-    config.ca_pem_size = len(settings.ca_pem or b"")
+    trusted = _trusted(settings)
+    config.ca_pem = chars(trusted)
+    config.ca_pem_size = len(trusted or b"")
     config.window = WINDOW
     config.provider_tag = tag
     config.refresh_before_ms = _refresh_before_ms(provider)
@@ -215,6 +219,20 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
         said = text(message) or text(lib.s3ext_code_text(code[0]))
         raise exceptions.GenericError(f"Generic S3 error: {said}", bucket=settings.bucket)
     return handle
+
+
+def _trusted(settings: Settings) -> bytes | None:
+    """Return the certificates to trust as PEM; None for the system's, as libcurl finds them itself.
+
+    libcurl takes certificates of ours in place of the system's bundle, so where both count they are joined.
+    """
+    if settings.ca_pem is None or not settings.system_certificates:
+        return settings.ca_pem
+    try:
+        with open(text(_versions().ca_bundle), "rb") as bundle:  # noqa: PTH123 - pathlib is not loaded yet
+            return settings.ca_pem + b"\n" + bundle.read()
+    except OSError:  # a system without a bundle has a folder of certificates, which libcurl reads too
+        return settings.ca_pem
 
 
 def _versions() -> CData:

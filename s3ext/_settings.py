@@ -97,7 +97,7 @@ class Settings:
         user_agent: User-Agent, or None for the default.
         default_headers: Pairs of name (lower case) and value, sorted; sent and signed with every request.
         default_content_type: Content-Type of uploads that name none, or None.
-        proxy_url: Proxy, or None to let libcurl look into the environment. May hold a password.
+        proxy_url: Proxy, or None for what the environment says (`_proxies`). May hold a password.
         proxy_excludes: Hosts that bypass it, or None.
         lane: `"auto"`, `"curl"` or `"direct"`.
         part_size: Of parallel reads.

@@ -11,11 +11,16 @@ int64_t s3i_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int64_t s3i_wall_seconds(void)
+int64_t s3i_wall_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t s3i_wall_seconds(void)
+{
+    return s3i_wall_ms() / 1000;
 }
 
 /*

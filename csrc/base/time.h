@@ -11,8 +11,9 @@
 /* Milliseconds since some fixed moment; never steps. */
 int64_t s3i_now_ms(void);
 
-/* Seconds since 1970-01-01T00:00:00Z; may step when the clock is set. */
+/* Since 1970-01-01T00:00:00Z; may step when the clock is set. */
 int64_t s3i_wall_seconds(void);
+int64_t s3i_wall_ms(void);
 
 /* A calendar time in UTC. */
 struct s3_utc {

@@ -93,6 +93,7 @@ int s3i_lane_init(struct s3_error *error);
 struct s3_lane_versions {
     const char *curl;
     const char *tls;
+    const char *ca_bundle; /* path of the system's certificates, "" when libcurl does not tell */
     bool http2;
     bool threadsafe;
 };
@@ -100,8 +101,5 @@ void s3i_lane_versions_get(struct s3_lane_versions *versions);
 
 /* Connections opened by all lanes since the start of the process. */
 uint64_t s3i_lane_connections(void);
-
-/* The path of the system's certificate bundle as libcurl knows it, or NULL. */
-const char *s3i_lane_system_bundle(void);
 
 #endif

@@ -91,32 +91,32 @@ int s3i_lane_init(struct s3_error *error)
     return S3EXT_OK;
 }
 
-void s3i_lane_versions_get(struct s3_lane_versions *versions)
+/* Where this build of libcurl looks for the system's certificates; told from 7.84 on. */
+static const char *system_bundle(void)
 {
-    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
-    versions->curl = info->version;
-    versions->tls = info->ssl_version ? info->ssl_version : "";
-    versions->http2 = (info->features & CURL_VERSION_HTTP2) != 0;
-#ifdef CURL_VERSION_THREADSAFE
-    versions->threadsafe = (info->features & CURL_VERSION_THREADSAFE) != 0;
-#else
-    versions->threadsafe = false;
-#endif
-}
-
-const char *s3i_lane_system_bundle(void)
-{
-#if LIBCURL_VERSION_NUM >= 0x075400
     static char path[1024];
+#if LIBCURL_VERSION_NUM >= 0x075400
     CURL *easy = curl_easy_init();
     char *found = NULL;
     if (easy != NULL && curl_easy_getinfo(easy, CURLINFO_CAINFO, &found) == CURLE_OK && found != NULL) {
         snprintf(path, sizeof(path), "%s", found);
     }
     curl_easy_cleanup(easy);
-    return found != NULL ? path : NULL;
+#endif
+    return path;
+}
+
+void s3i_lane_versions_get(struct s3_lane_versions *versions)
+{
+    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+    versions->curl = info->version;
+    versions->tls = info->ssl_version ? info->ssl_version : "";
+    versions->ca_bundle = system_bundle();
+    versions->http2 = (info->features & CURL_VERSION_HTTP2) != 0;
+#ifdef CURL_VERSION_THREADSAFE
+    versions->threadsafe = (info->features & CURL_VERSION_THREADSAFE) != 0;
 #else
-    return NULL;
+    versions->threadsafe = false;
 #endif
 }
 

@@ -71,6 +71,7 @@ void s3ext_versions_get(struct s3ext_versions *versions)
         .tls = lane.tls,
         .openssl = OpenSSL_version(OPENSSL_VERSION),
         .expat = XML_ExpatVersion(),
+        .ca_bundle = lane.ca_bundle,
         .curl_http2 = lane.http2,
         .curl_threadsafe = lane.threadsafe,
     };
@@ -229,7 +230,7 @@ static int presign_inside(struct s3_client *client, const struct presign *presig
     uint64_t ticket = 0;
     s3i_error_clear(&error);
     enum s3_identity_state state =
-        s3i_client_identity(client, s3i_wall_seconds() * 1000, &ticket, &identity, &error);
+        s3i_client_identity(client, s3i_wall_ms(), &ticket, &identity, &error);
     if (state != S3I_IDENTITY_READY) {
         return S3EXT_CREDENTIALS;
     }

@@ -144,7 +144,7 @@ static void wait_for_identity(struct s3_request *request)
 void s3i_request_pump(struct s3_request *request)
 {
     enum s3_identity_state state =
-        s3i_client_identity(request->client, s3i_wall_seconds() * 1000, &request->identity_ticket,
+        s3i_client_identity(request->client, s3i_wall_ms(), &request->identity_ticket,
                             &request->identity, &request->error);
     if (state == S3I_IDENTITY_WAIT) {
         wait_for_identity(request);
@@ -261,13 +261,18 @@ static void judge_clock(const struct s3_request *request, const struct s3_attemp
 static void judge_answer(const struct s3_request *request, const struct s3_attempt *attempt,
                          struct verdict *verdict)
 {
-    s3i_xml_error(attempt->document, &verdict->xml);
+    if (!s3i_xml_error(attempt->document, &verdict->xml)) {
+        verdict->xml = (struct s3_xml_error){.code = ""}; /* a HEAD, or a proxy's page: the status tells */
+    }
     struct s3_str code = s3i_str_from(verdict->xml.code);
     verdict->class = s3i_retry_answer(attempt->status, code);
     verdict->outcome = s3i_retry_outcome(attempt->status, code);
     bool gone = attempt->status == 412 || attempt->status == 416; /* 416: the pinned object was longer */
     if (gone && request->pinned_etag.data != NULL) {
         verdict->outcome = S3EXT_MODIFIED;
+    }
+    if (request->method == S3I_HEAD && attempt->status == 400 && verdict->class == S3I_RETRY_NEVER) {
+        verdict->class = S3I_RETRY_CREDENTIALS; /* how an expired token shows where no code can */
     }
     judge_region(attempt, verdict);
     judge_clock(request, attempt, verdict);
@@ -277,7 +282,7 @@ static void judge_answer(const struct s3_request *request, const struct s3_attem
     }
 }
 
-/* An <Error> inside a 200 answer is a server failure unless its code says otherwise. */
+/* An <Error> inside a 200 answer is judged by its code; without one the server failed. */
 static bool judge_document(struct s3_request *request, struct verdict *verdict)
 {
     if (request->class->check_document == NULL) {
@@ -290,9 +295,9 @@ static bool judge_document(struct s3_request *request, struct verdict *verdict)
     struct s3_str s3_code = s3i_str_from(verdict->xml.code);
     verdict->retry_after_ms = -1;
     if (code == S3EXT_SERVER) {
-        verdict->class = s3i_retry_answer(200, s3_code);
-        verdict->outcome = s3i_retry_outcome(200, s3_code);
-        verdict->outcome = verdict->outcome == S3EXT_OK ? S3EXT_GENERIC : verdict->outcome;
+        int status = s3_code.size ? 200 : 500;
+        verdict->class = s3i_retry_answer(status, s3_code);
+        verdict->outcome = s3i_retry_outcome(status, s3_code);
     } else {
         verdict->class = s3i_retry_broken(code, false);
         verdict->outcome = code;

@@ -38,6 +38,7 @@ struct client {
         struct identity *identity;   /* cached for the next request */
         bool refused;                /* the server will not take `credentials` any more */
         bool fetching;
+        bool asked;                  /* the desk took the wish of this fetch */
         uint64_t fetch;              /* number of the current or last fetch */
         uint64_t failed_fetch;       /* number of the last fetch that failed */
         char failure[256];
@@ -312,8 +313,11 @@ static void ask_locked(struct client *client)
     if (!client->locked.fetching) {
         client->locked.fetching = true;
         client->locked.fetch++;
+        client->locked.asked = false;
     }
-    s3i_desk_ask(client->provider_tag); /* again for a fetch under way: the desk may have been full */
+    if (!client->locked.asked) {
+        client->locked.asked = s3i_desk_ask(client->provider_tag);
+    }
 }
 
 static bool usable_locked(const struct client *client, int64_t wall_ms)
@@ -387,7 +391,7 @@ int s3i_client_set_credentials(struct s3_client *client, struct s3_str key_id, s
         s3i_client_fail_credentials(client, S3I_STR("no memory for credentials"));
         return S3EXT_NO_MEMORY;
     }
-    int64_t wall_ms = s3i_wall_seconds() * 1000;
+    int64_t wall_ms = s3i_wall_ms();
     pthread_mutex_lock(&private->lock);
     private->locked.fetched_ms = wall_ms;
     if (expires_ms <= wall_ms) {
@@ -407,7 +411,7 @@ void s3i_client_fail_credentials(struct s3_client *client, struct s3_str message
 {
     struct client *private = private_of(client);
     pthread_mutex_lock(&private->lock);
-    private->locked.fetched_ms = s3i_wall_seconds() * 1000;
+    private->locked.fetched_ms = s3i_wall_ms();
     fail_locked(private, message);
     pthread_mutex_unlock(&private->lock);
 }

@@ -84,14 +84,17 @@ static bool on_desk_locked(uint64_t tag)
     return false;
 }
 
-void s3i_desk_ask(uint64_t tag)
+bool s3i_desk_ask(uint64_t tag)
 {
     pthread_mutex_lock(&desk.lock);
-    if (desk.locked.count < DESK_SIZE && !on_desk_locked(tag)) {
+    bool there = on_desk_locked(tag);
+    if (!there && desk.locked.count < DESK_SIZE) {
         desk.locked.tags[desk.locked.count++] = tag;
         pthread_cond_signal(&desk.asked);
+        there = true;
     }
     pthread_mutex_unlock(&desk.lock);
+    return there;
 }
 
 uint64_t s3i_desk_take(int timeout_ms)

@@ -7,6 +7,7 @@
 #ifndef S3I_IDENTITY_CREDENTIALS_H
 #define S3I_IDENTITY_CREDENTIALS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/str.h"
@@ -24,8 +25,8 @@ struct s3_credentials *s3i_credentials_retain(struct s3_credentials *credentials
 /* Cleanses the memory with the last reference. NULL is allowed. */
 void s3i_credentials_release(struct s3_credentials *credentials);
 
-/* Puts a tag on the desk; a tag that is there already stays there once. */
-void s3i_desk_ask(uint64_t tag);
+/* Puts a tag on the desk; a tag that is there already stays there once. false: the desk is full. */
+bool s3i_desk_ask(uint64_t tag);
 /* Takes a tag off, waiting up to `timeout_ms`; 0 when there is none. */
 uint64_t s3i_desk_take(int timeout_ms);
 /* Ends all waits, now and later. */

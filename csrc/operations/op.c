@@ -144,13 +144,15 @@ void s3i_op_release(struct s3_op *op)
 
 void s3i_op_begin(struct s3_op *op, struct s3_reactor *reactor)
 {
-    op->reactor = reactor;
+    if (op->reactor != reactor) { /* of a submitted one other threads may read it by now */
+        op->reactor = reactor;
+    }
     op->started_ms = s3i_now_ms();
     s3i_op_retain(op);
     s3i_list_append(&reactor->operations, &op->running);
     atomic_store(&op->state, S3I_OP_RUNNING);
     if (op->error.code != S3EXT_OK) {
-        s3i_op_finish(op);
+        s3i_op_fail(op, &op->error);
     } else if (atomic_load(&op->cancel_asked)) {
         s3i_op_check_cancel(op);
     } else {
@@ -227,7 +229,8 @@ void s3i_op_abandon(struct s3_op *op, int code, const char *message)
 
 void s3i_op_check_cancel(struct s3_op *op)
 {
-    if (atomic_load(&op->cancel_asked) && !s3i_op_is_done(op)) {
+    /* The post of a cancel may come before that of the submit: s3i_op_begin looks at the flag then. */
+    if (atomic_load(&op->cancel_asked) && atomic_load(&op->state) == S3I_OP_RUNNING) {
         struct s3_error error;
         s3i_error_clear(&error);
         s3i_error_set(&error, S3EXT_CANCELLED, "%s", s3i_error_text(S3EXT_CANCELLED));

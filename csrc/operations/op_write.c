@@ -56,6 +56,7 @@ struct s3_op *s3i_op_put_new(struct s3_client *client, const struct s3_op_texts 
 /* ---- the upload ---- */
 
 enum upload_state {
+    NOT_BEGUN,  /* nothing was sent: it may end at once */
     CREATING,
     DOOMED,     /* failed while the create request is under way */
     SENDING,
@@ -398,7 +399,7 @@ static void send_part(struct op_upload *upload, struct part *part, struct s3_str
 static void send_from_body(struct op_upload *upload)
 {
     struct part *part;
-    while (upload->started < upload->expected && (part = free_part(upload)) != NULL) {
+    while (upload->state == SENDING && upload->started < upload->expected && (part = free_part(upload)) != NULL) {
         uint64_t from = (uint64_t)upload->started * upload->part_size;
         uint64_t left = upload->size - from;
         uint64_t size = left < upload->part_size ? left : upload->part_size;
@@ -428,7 +429,7 @@ static void send_fed(struct op_upload *upload)
     struct part *part;
     struct fed fed;
     /* A fed part always finds a free place: at most `window` are outstanding. */
-    while ((part = free_part(upload)) != NULL && take_fed(upload, &fed)) {
+    while (upload->state == SENDING && (part = free_part(upload)) != NULL && take_fed(upload, &fed)) {
         part->memory = fed.memory;
         send_part(upload, part, s3i_str(s3i_memory_data(fed.memory), (size_t)fed.size));
     }
@@ -551,6 +552,7 @@ static int check_control(struct s3_request *request, struct s3_xml_error *xml)
         return read_created(upload, xml);
     case COMPLETING:
         return read_completed(upload, xml);
+    case NOT_BEGUN:
     case SENDING:
     case CONFIRMING:
     case ABORTING:
@@ -643,6 +645,7 @@ static void on_control_done(struct s3_request *request)
     case ABORTING:
         on_aborted(upload);
         break;
+    case NOT_BEGUN:
     case SENDING:
         break;
     }
@@ -669,6 +672,7 @@ static void on_upload_failed(struct s3_op *op)
     case CONFIRMING:
         send_abort(upload);
         break;
+    case NOT_BEGUN:
     case ABORTING:
     case DOOMED:
         finish_upload(upload);

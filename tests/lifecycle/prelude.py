@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 import time
 from random import Random
@@ -35,12 +36,9 @@ FAILED = 99
 PERIOD = 1_048_573
 
 
-def _watch() -> None:
-    # A hang ends with the stacks of all threads on stderr, and no test accepts anything there.
-    faulthandler.dump_traceback_later(float(os.environ["LIFECYCLE_LIMIT"]), exit=True)
-
-
-_watch()
+# A hang ends with the stacks of all threads on stderr, and no test accepts anything there.
+LIMIT = float(os.environ["LIFECYCLE_LIMIT"])
+faulthandler.dump_traceback_later(LIMIT, exit=True)
 _block = b""
 
 
@@ -135,7 +133,9 @@ def fork(work, ending: str = "os._exit"):
             assert status == (1 if ending == "exception" else 0), f"the child ended with status {status}"
 
         return wait
-    _watch()  # the parent's watchdog is a thread, and did not come along
+    # The parent's watchdog is a thread that did not come along, and faulthandler would wait for it.
+    faulthandler.register(signal.SIGALRM, chain=True)
+    signal.alarm(int(LIMIT))
     try:
         work()
     except BaseException:

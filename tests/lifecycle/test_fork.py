@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lifecycle.process import Script, run
+from tests.lifecycle.process import run
 
 pytestmark = pytest.mark.fork
 
