@@ -229,8 +229,9 @@ def _trusted(settings: Settings) -> bytes | None:
     if settings.ca_pem is None or not settings.system_certificates:
         return settings.ca_pem
     try:
-        with open(text(_versions().ca_bundle), "rb") as bundle:  # noqa: PTH123 - pathlib is not loaded yet
-            return settings.ca_pem + b"\n" + bundle.read()
+        with open(text(_versions().ca_bundle) or "", "rb") as bundle:  # noqa: PTH123 - pathlib is not loaded
+            system: bytes = bundle.read()
+            return settings.ca_pem + b"\n" + system
     except OSError:  # a system without a bundle has a folder of certificates, which libcurl reads too
         return settings.ca_pem
 

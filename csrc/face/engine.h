@@ -16,10 +16,12 @@ int s3i_engine_init(struct s3_error *error);
 int s3i_engine_io(struct s3_reactor **reactor, struct s3_error *error);
 
 /*
- * Whether so many callers drive transfers of their own already that one more is better served by the I/O
- * thread: a hop costs a lone caller twice the CPU, but of many callers each would wake for its own bytes only.
+ * Counts a sync caller in, and out when its operation has ended. true: there are so many of them that the I/O
+ * thread serves this one better: a hop costs a lone caller twice the CPU, but of many callers each would wake
+ * for its own bytes only.
  */
-bool s3i_engine_crowded(void);
+bool s3i_engine_caller_in(void);
+void s3i_engine_caller_out(void);
 
 /* A reactor for the calling thread, and back. */
 struct s3_reactor *s3i_engine_borrow(struct s3_error *error);

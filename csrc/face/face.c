@@ -446,46 +446,59 @@ static bool turn(struct s3_op *op, int64_t wait_ms)
     return s3i_op_is_done(op) || s3i_reactor_turn(op->reactor, wait_ms);
 }
 
-/* Lets the I/O thread run it if the engine is crowded; false: the caller has to. */
-static bool begin_there(struct s3_op *op)
+static void caller_out(struct s3_op *op)
 {
-    struct s3_reactor *reactor;
+    if (op->has_caller) {
+        op->has_caller = false;
+        s3i_engine_caller_out();
+    }
+}
+
+/* Begins a new operation for a sync caller: here, or in a crowd on the I/O thread. false: it is over. */
+static bool begin(struct s3_op *op)
+{
+    struct s3_reactor *io;
     struct s3_error error;
     s3i_error_clear(&error);
-    if (!s3i_engine_crowded() || s3i_engine_io(&reactor, &error) != S3EXT_OK) {
-        return false;
+    op->has_caller = true;
+    if (s3i_engine_caller_in() && s3i_engine_io(&io, &error) == S3EXT_OK) {
+        s3i_op_submit(op, io);
+        return true;
     }
-    s3i_op_submit(op, reactor);
+    return begin_here(op);
+}
+
+/* Turns the reactor of the calling thread until the operation is done or the slice is over. */
+static bool drive(struct s3_op *op, int slice_ms)
+{
+    int64_t until = s3i_now_ms() + slice_ms;
+    while (!s3i_op_is_done(op)) {
+        int64_t left = until - s3i_now_ms();
+        if (left < 0) {
+            return false;
+        }
+        if (!turn(op, left)) {
+            s3i_op_abandon(op, S3EXT_SHUTDOWN, s3i_error_text(S3EXT_SHUTDOWN));
+            return true;
+        }
+    }
+    s3i_engine_return(op->reactor);
+    op->reactor = NULL;
     return true;
 }
 
 int s3ext_op_run(s3ext_op *handle, int slice_ms)
 {
     struct s3_op *op = op_of(handle);
-    if (s3i_op_is_done(op)) {
-        return 1;
+    bool fresh = atomic_load(&op->state) == S3I_OP_NEW && !atomic_load(&op->on_io_thread);
+    bool done = s3i_op_is_done(op) || (fresh && !begin(op));
+    if (!done) {
+        done = atomic_load(&op->on_io_thread) ? s3ext_op_wait(handle, slice_ms) != 0 : drive(op, slice_ms);
     }
-    bool begun = atomic_load(&op->on_io_thread) || atomic_load(&op->state) != S3I_OP_NEW || begin_there(op);
-    if (atomic_load(&op->on_io_thread)) {
-        return s3ext_op_wait(handle, slice_ms);
+    if (done) {
+        caller_out(op);
     }
-    if (!begun && !begin_here(op)) {
-        return 1;
-    }
-    int64_t until = s3i_now_ms() + slice_ms;
-    while (!s3i_op_is_done(op)) {
-        int64_t left = until - s3i_now_ms();
-        if (left < 0) {
-            return 0;
-        }
-        if (!turn(op, left)) {
-            s3i_op_abandon(op, S3EXT_SHUTDOWN, s3i_error_text(S3EXT_SHUTDOWN));
-            return 1;
-        }
-    }
-    s3i_engine_return(op->reactor);
-    op->reactor = NULL;
-    return 1;
+    return done;
 }
 
 int s3ext_submit(s3ext_queue *queue, s3ext_op *const *handles, const uint64_t *tokens, size_t count)
@@ -531,6 +544,7 @@ void s3ext_op_free(s3ext_op *handle)
         while (!atomic_load(&op->on_io_thread) && s3i_now_ms() < until && !s3ext_op_run(handle, FREE_WAIT_MS)) {
         }
     }
+    caller_out(op);
     s3i_op_release(op);
 }
 

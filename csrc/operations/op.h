@@ -52,6 +52,7 @@ struct s3_op {
     atomic_bool on_io_thread;  /* was submitted: a cancel is posted, not just noted */
     uint32_t generation;
     bool failing;              /* on_failed has been called */
+    bool has_caller;           /* a sync caller waits for it (face) */
     bool owns_slices;          /* the slices' memory goes with the operation */
     struct s3_reactor *reactor;
     struct s3_list running;    /* in the reactor's list of operations */

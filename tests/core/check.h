@@ -13,10 +13,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* What a program is at, for its last words; set by those whose tests are loops over cases. */
+static char now[64] = "";
+
 #define CHECK(condition)                                                                       \
     do {                                                                                       \
         if (!(condition)) {                                                                    \
-            fprintf(stderr, "%s:%d: in %s: %s\n", __FILE__, __LINE__, __func__, #condition);   \
+            fprintf(stderr, "%s:%d: in %s: %s (%s)\n", __FILE__, __LINE__, __func__,           \
+                    #condition, now);                                                          \
             _exit(1);                                                                          \
         }                                                                                      \
     } while (0)
@@ -27,8 +31,8 @@
         long long check_left = (long long)(left);                                              \
         long long check_right = (long long)(right);                                            \
         if (check_left != check_right) {                                                       \
-            fprintf(stderr, "%s:%d: in %s: %s is %lld, %s is %lld\n", __FILE__, __LINE__,      \
-                    __func__, #left, check_left, #right, check_right);                         \
+            fprintf(stderr, "%s:%d: in %s: %s is %lld, %s is %lld (%s)\n", __FILE__, __LINE__, \
+                    __func__, #left, check_left, #right, check_right, now);                    \
             _exit(1);                                                                          \
         }                                                                                      \
     } while (0)

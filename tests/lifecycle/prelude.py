@@ -6,9 +6,7 @@ of s3ext alone does to a process.
 
 from __future__ import annotations
 
-import faulthandler
 import os
-import signal
 import sys
 import time
 from random import Random
@@ -36,9 +34,6 @@ FAILED = 99
 PERIOD = 1_048_573
 
 
-# A hang ends with the stacks of all threads on stderr, and no test accepts anything there.
-LIMIT = float(os.environ["LIFECYCLE_LIMIT"])
-faulthandler.dump_traceback_later(LIMIT, exit=True)
 _block = b""
 
 
@@ -133,9 +128,6 @@ def fork(work, ending: str = "os._exit"):
             assert status == (1 if ending == "exception" else 0), f"the child ended with status {status}"
 
         return wait
-    # The parent's watchdog is a thread that did not come along, and faulthandler would wait for it.
-    faulthandler.register(signal.SIGALRM, chain=True)
-    signal.alarm(int(LIMIT))
     try:
         work()
     except BaseException:

@@ -28,7 +28,7 @@ class Settings:
         (Settings(), {"no_proxy": "a,b"}, ("", "a,b")),
         (Settings(), {"NO_PROXY": "c"}, ("", "c")),
         (Settings(proxy_excludes="x"), {"no_proxy": "a"}, ("", "x")),
-        (Settings(proxy_url="http://mine"), {"http_proxy": "http://p", "no_proxy": "a"}, ("http://mine", "a")),
+        (Settings(proxy_url="http://m"), {"http_proxy": "http://p", "no_proxy": "a"}, ("http://m", "a")),
     ],
 )
 def test_the_environment_is_read_by_curls_rules(settings, environ, expected) -> None:
