@@ -284,7 +284,7 @@ def _see_the_end(wait: Callable[[CData, int], int], handle: CData) -> None:
         try:
             if wait(handle, SLICE_MS):
                 return
-        except KeyboardInterrupt:
+        except BaseException:  # noqa: BLE001, S112 - of a signal handler; one is on its way to the caller already
             continue
 
 
@@ -614,8 +614,11 @@ def _drop() -> None:
     """Forget the queues, after a fork: their operations run in the parent."""
     for known in _queues.values():
         queue = known()
-        if queue is not None:
+        if queue is not None and queue.handle is not None:
+            # Which just closes the descriptor here.
+            lib.s3ext_queue_close(queue.handle)
             queue.handle = None
+            queue.outbox.clear()
     _queues.clear()
     _busy.clear()
 

@@ -15,6 +15,11 @@ void s3i_alloc_fail_after(long count)
     atomic_store(&fail_countdown, count);
 }
 
+bool s3i_alloc_failure_pending(void)
+{
+    return atomic_load(&fail_countdown) >= 0;
+}
+
 long s3i_alloc_live(void)
 {
     return atomic_load(&live);

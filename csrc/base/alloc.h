@@ -31,6 +31,8 @@ void s3i_free_secret(void *block, size_t size);
 #ifdef S3EXT_TEST
 /* The allocation after the next `count` ones fails, once; a negative count turns this off. */
 void s3i_alloc_fail_after(long count);
+/* Whether that failure is still to come. */
+bool s3i_alloc_failure_pending(void);
 /* Allocations not yet freed. */
 long s3i_alloc_live(void);
 #endif

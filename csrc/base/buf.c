@@ -28,6 +28,7 @@ void s3i_buf_reset(struct s3_buf *buf)
 {
     buf->size = 0;
     buf->failed = false;
+    buf->starved = false;
 }
 
 bool s3i_buf_reserve(struct s3_buf *buf, size_t size)
@@ -51,6 +52,7 @@ bool s3i_buf_reserve(struct s3_buf *buf, size_t size)
     char *data = s3i_realloc_array(buf->data, capacity, 1);
     if (data == NULL) {
         buf->failed = true;
+        buf->starved = true;
         return false;
     }
     buf->data = data;

@@ -13,6 +13,7 @@
  * judges by `progress`.
  */
 #include <curl/curl.h>
+#include <errno.h>
 #include <fcntl.h> /* FD_CLOEXEC by SOCK_CLOEXEC */
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -35,7 +36,8 @@ enum {
     BUFFER_LARGE = 512 * 1024,
     TINY_TO = 12 * 1024,        /* leaves room for the head of the answer */
     LARGE_FROM = 1024 * 1024,
-    CONNECTIONS_LEAST = 64
+    CONNECTIONS_LEAST = 64,
+    REWATCH_MS = 10
 };
 
 struct handle {
@@ -45,6 +47,7 @@ struct handle {
     struct s3_transfer *transfer; /* NULL while free */
     uint64_t serial;              /* of the configuration that it is set up for; 0: none */
     long buffer;
+    int no_socket;                /* why no socket could be had for the transfer: an errno; 0: one was */
     struct curl_slist lines[HEADERS_MAX + 4];
     char detail[CURL_ERROR_SIZE];
 };
@@ -54,6 +57,7 @@ struct socket {
     bool open;        /* opened by on_open_socket and not closed yet */
     bool watched;     /* in the poll */
     bool idle;        /* libcurl has no interest; still in the poll, to spare two system calls a request */
+    bool pending;     /* could not be put into the poll: tried again at rewatch_ms */
     unsigned events;
 };
 
@@ -61,6 +65,7 @@ struct s3_lane {
     CURLM *multi;
     struct s3_poll *poll;
     int64_t deadline_ms;
+    int64_t rewatch_ms; /* INT64_MAX: nothing is pending */
     struct s3_list free_handles, busy_handles;
     size_t free_count;
     long connections_limit;
@@ -215,13 +220,16 @@ static struct socket *socket_of(struct s3_lane *lane, int fd)
 static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
-    struct s3_lane *lane = user;
+    struct handle *handle = user;
+    struct s3_lane *lane = handle->lane;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    if (fd >= 0 && !make_place(lane, fd)) {
-        close(fd);
+    if (fd < 0) {
+        handle->no_socket = errno;
         return CURL_SOCKET_BAD;
     }
-    if (fd < 0) {
+    if (!make_place(lane, fd)) {
+        handle->no_socket = ENOMEM;
+        close(fd);
         return CURL_SOCKET_BAD;
     }
     lane->sockets[fd] = (struct socket){.open = true};
@@ -255,10 +263,57 @@ static void lose_interest(struct s3_lane *lane, int fd)
     }
 }
 
+static void watched_now(struct s3_lane *lane, int fd, unsigned events)
+{
+    struct socket *socket = socket_of(lane, fd);
+    if (socket != NULL) {
+        socket->watched = true;
+        socket->idle = false;
+        socket->events = events;
+    } else {
+        curl_multi_assign(lane->multi, fd, lane);
+    }
+}
+
+/*
+ * The kernel has no room in the poll. To say so to libcurl would end the whole multi handle, for good: so it is
+ * tried again in a moment, and a transfer that waits too long is the watchdog's.
+ */
+static int watch_later(struct s3_lane *lane, int fd, unsigned events)
+{
+    if (!make_place(lane, fd)) {
+        return -1;
+    }
+    lane->sockets[fd].pending = true;
+    lane->sockets[fd].events = events;
+    lane->rewatch_ms = s3i_now_ms() + REWATCH_MS;
+    return 0;
+}
+
+static void watch_pending(struct s3_lane *lane)
+{
+    lane->rewatch_ms = INT64_MAX;
+    for (size_t fd = 0; fd < lane->socket_capacity; fd++) {
+        struct socket *socket = &lane->sockets[fd];
+        if (!socket->pending) {
+            continue;
+        }
+        if (s3i_poll_watch(lane->poll, (int)fd, socket->events, socket->open && socket->watched)) {
+            socket->pending = false;
+            watched_now(lane, (int)fd, socket->events);
+        } else {
+            lane->rewatch_ms = s3i_now_ms() + REWATCH_MS;
+        }
+    }
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *known)
 {
     (void)easy;
     struct s3_lane *lane = user;
+    if ((size_t)fd < lane->socket_capacity) {
+        lane->sockets[fd].pending = false;
+    }
     if (what == CURL_POLL_REMOVE) {
         lose_interest(lane, fd);
         return 0;
@@ -269,15 +324,9 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *k
     bool watched = socket != NULL ? socket->watched : known != NULL;
     if ((socket == NULL || !watched || socket->events != events) &&
         !s3i_poll_watch(lane->poll, fd, events, watched)) {
-        return -1;
+        return watch_later(lane, fd, events);
     }
-    if (socket != NULL) {
-        socket->watched = true;
-        socket->idle = false;
-        socket->events = events;
-    } else if (known == NULL) {
-        curl_multi_assign(lane->multi, fd, lane);
-    }
+    watched_now(lane, fd, events);
     return 0;
 }
 
@@ -344,7 +393,7 @@ static CURLcode configure(struct handle *handle, const struct s3_connect *connec
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, handle);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, lane);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, handle);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, lane);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
@@ -518,6 +567,7 @@ static int start(struct s3_lane *lane, struct s3_transfer *transfer)
     }
     pin_connections(lane, transfer->connect);
     handle->detail[0] = '\0';
+    handle->no_socket = 0;
     handle->transfer = transfer;
     transfer->lane_state = handle;
     set_method(handle->easy, transfer);
@@ -552,7 +602,12 @@ static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
     }
     end.nothing_sent = is_before_sending(end.code) || (end.code != S3EXT_OK && sent == 0);
     char detail[CURL_ERROR_SIZE];
-    snprintf(detail, sizeof(detail), "%s", handle->detail[0] ? handle->detail : curl_easy_strerror(result));
+    if (end.code == S3EXT_CONNECT && handle->no_socket != 0) {
+        end.code = handle->no_socket == ENOMEM ? S3EXT_NO_MEMORY : S3EXT_CONNECT;
+        snprintf(detail, sizeof(detail), "no socket for a connection: %s", strerror(handle->no_socket));
+    } else {
+        snprintf(detail, sizeof(detail), "%s", handle->detail[0] ? handle->detail : curl_easy_strerror(result));
+    }
     end.detail = result == CURLE_OK ? NULL : detail;
     curl_multi_remove_handle(lane->multi, handle->easy);
     give_handle(handle);
@@ -599,13 +654,20 @@ static void on_ready(struct s3_lane *lane, int fd, unsigned events)
 
 static int64_t deadline(const struct s3_lane *lane)
 {
-    return s3i_list_empty(&lane->busy_handles) ? INT64_MAX : lane->deadline_ms;
+    int64_t first = lane->deadline_ms < lane->rewatch_ms ? lane->deadline_ms : lane->rewatch_ms;
+    return s3i_list_empty(&lane->busy_handles) ? INT64_MAX : first;
 }
 
 static void on_deadline(struct s3_lane *lane)
 {
-    lane->deadline_ms = INT64_MAX;
-    act(lane, CURL_SOCKET_TIMEOUT, 0);
+    int64_t now_ms = s3i_now_ms();
+    if (lane->rewatch_ms <= now_ms) {
+        watch_pending(lane);
+    }
+    if (lane->deadline_ms <= now_ms) {
+        lane->deadline_ms = INT64_MAX;
+        act(lane, CURL_SOCKET_TIMEOUT, 0);
+    }
 }
 
 static void progress(struct s3_lane *lane, const struct s3_transfer *transfer,
@@ -631,6 +693,7 @@ static struct s3_lane *new_lane(struct s3_poll *poll)
     }
     lane->poll = poll;
     lane->deadline_ms = INT64_MAX;
+    lane->rewatch_ms = INT64_MAX;
     s3i_list_init(&lane->free_handles);
     s3i_list_init(&lane->busy_handles);
     lane->multi = curl_multi_init();

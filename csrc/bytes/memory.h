@@ -3,7 +3,7 @@
  *
  *   64 KiB .. 8 MiB   classes of powers of two, kept for reuse (LIFO, so the next user finds them warm)
  *   below             the heap, header and bytes in one block
- *   above             mmap with huge pages asked for; the largest few are kept for reuse as well
+ *   above             mmap, rounded up to 2 MiB; those up to 128 MiB are kept for reuse as well
  *
  * Fresh memory costs more than reading it from the network (page faults), hence the reuse. A memory is counted
  * by reference: the operation holds one while bytes arrive, each result slice one. The pool caps what it

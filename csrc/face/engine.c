@@ -18,7 +18,7 @@ enum {
     TURN_MS = 1000,
     TRIM_INTERVAL_MS = 2000,
     TRIM_IDLE_MS = 10000,
-    GATE_WAIT_MS = 500
+    GATE_WAIT_MS = 250   /* of the time for the shutdown: what is inside leaves */
 };
 
 static struct {
@@ -28,13 +28,15 @@ static struct {
         pthread_t thread;
         struct s3_list spare;    /* reactors of sync callers */
         size_t spare_count;
+        size_t lent;             /* reactors in callers' hands */
         bool ready;
         bool down;
     } locked;
+    pthread_cond_t returned;     /* a reactor came back */
     struct s3_post stop;         /* to the I/O thread */
     atomic_int callers;          /* sync calls under way */
     atomic_bool stopping;
-} engine = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} engine = {.lock = PTHREAD_MUTEX_INITIALIZER, .returned = PTHREAD_COND_INITIALIZER};
 
 static void ready_locked(void)
 {
@@ -48,7 +50,9 @@ static void ready_locked(void)
 static void renew(void)
 {
     pthread_mutex_init(&engine.lock, NULL);
+    pthread_cond_init(&engine.returned, NULL);
     engine.locked.io = NULL;
+    engine.locked.lent = 0;
     engine.locked.ready = false;
     engine.locked.spare_count = 0;
     engine.locked.down = false;
@@ -76,15 +80,20 @@ int s3i_engine_init(struct s3_error *error)
 
 /* ---- the I/O thread ---- */
 
-static void on_stop(struct s3_post *post)
+static void fail_all(struct s3_reactor *reactor)
 {
-    (void)post;
     struct s3_error error;
     s3i_error_clear(&error);
     s3i_error_set(&error, S3EXT_SHUTDOWN, "%s", s3i_error_text(S3EXT_SHUTDOWN));
-    S3I_LIST_EACH (node, &engine.locked.io->operations) {
+    S3I_LIST_EACH (node, &reactor->operations) {
         s3i_op_fail(S3I_OWNER(node, struct s3_op, running), &error);
     }
+}
+
+/* Only wakes it: run_io sees to the rest after every turn, so that what is submitted meanwhile ends as well. */
+static void on_stop(struct s3_post *post)
+{
+    (void)post;
 }
 
 static void *run_io(void *argument)
@@ -95,6 +104,10 @@ static void *run_io(void *argument)
         if (!s3i_reactor_turn(reactor, TURN_MS)) {
             break;
         }
+        if (atomic_load(&engine.stopping) && s3i_gate_enter()) {
+            fail_all(reactor);
+            s3i_gate_leave();
+        }
         int64_t now_ms = s3i_now_ms();
         if (now_ms - trimmed_ms >= TRIM_INTERVAL_MS) {
             s3i_memory_trim(now_ms, TRIM_IDLE_MS);
@@ -104,16 +117,28 @@ static void *run_io(void *argument)
     return NULL;
 }
 
-/* The host program's signals are none of this thread's. */
-static int start_thread(pthread_t *thread, struct s3_reactor *reactor)
+/* The host program's signals are none of our threads'. */
+static int start_thread(pthread_t *thread, void *(*run)(void *), void *argument)
 {
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(thread, NULL, run_io, reactor);
+    int failure = pthread_create(thread, NULL, run, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return failure;
+}
+
+/* Inside the gate, because it calls libcurl. */
+static struct s3_reactor *new_reactor(struct s3_error *error)
+{
+    if (!s3i_gate_enter()) {
+        s3i_error_set(error, S3EXT_SHUTDOWN, "%s", s3i_error_text(S3EXT_SHUTDOWN));
+        return NULL;
+    }
+    struct s3_reactor *reactor = s3i_reactor_new(error);
+    s3i_gate_leave();
+    return reactor;
 }
 
 static int start_io_locked(struct s3_error *error)
@@ -124,12 +149,12 @@ static int start_io_locked(struct s3_error *error)
     if (engine.locked.io != NULL) {
         return S3EXT_OK;
     }
-    struct s3_reactor *reactor = s3i_reactor_new(error);
+    struct s3_reactor *reactor = new_reactor(error);
     if (reactor == NULL) {
         return error->code;
     }
     s3i_post_init(&engine.stop, on_stop);
-    int failure = start_thread(&engine.locked.thread, reactor);
+    int failure = start_thread(&engine.locked.thread, run_io, reactor);
     if (failure != 0) {
         s3i_reactor_free(reactor);
         return s3i_error_set(error, S3EXT_SYSTEM, "the I/O thread could not be started: %s", strerror(failure));
@@ -155,6 +180,7 @@ struct s3_reactor *s3i_engine_borrow(struct s3_error *error)
     pthread_mutex_lock(&engine.lock);
     ready_locked();
     bool down = engine.locked.down;
+    engine.locked.lent += down ? 0 : 1;
     if (!down && (node = s3i_list_pop(&engine.locked.spare)) != NULL) {
         engine.locked.spare_count--;
     }
@@ -163,9 +189,13 @@ struct s3_reactor *s3i_engine_borrow(struct s3_error *error)
         s3i_error_set(error, S3EXT_SHUTDOWN, "%s", s3i_error_text(S3EXT_SHUTDOWN));
         return NULL;
     }
-    struct s3_reactor *reactor = node ? S3I_OWNER(node, struct s3_reactor, node) : s3i_reactor_new(error);
+    struct s3_reactor *reactor = node ? S3I_OWNER(node, struct s3_reactor, node) : new_reactor(error);
     if (reactor != NULL) {
         reactor->of_caller = true;
+    } else {
+        pthread_mutex_lock(&engine.lock);
+        engine.locked.lent--;
+        pthread_mutex_unlock(&engine.lock);
     }
     return reactor;
 }
@@ -188,6 +218,8 @@ void s3i_engine_return(struct s3_reactor *reactor)
         s3i_list_prepend(&engine.locked.spare, &reactor->node);
         engine.locked.spare_count++;
     }
+    engine.locked.lent--;
+    pthread_cond_signal(&engine.returned);
     pthread_mutex_unlock(&engine.lock);
     if (!keep && s3i_gate_enter()) {
         s3i_reactor_free(reactor);
@@ -195,16 +227,64 @@ void s3i_engine_return(struct s3_reactor *reactor)
     }
 }
 
+static void *run_to_its_end(void *argument)
+{
+    struct s3_op *op = argument;
+    while (!s3i_op_is_done(op)) {
+        if (!s3i_reactor_turn(op->reactor, TURN_MS)) {
+            return NULL; /* the process ends */
+        }
+    }
+    s3i_engine_return(op->reactor);
+    if (s3i_gate_enter()) {
+        s3i_op_release(op);
+        s3i_gate_leave();
+    }
+    return NULL;
+}
+
+bool s3i_engine_adopt(struct s3_op *op)
+{
+    pthread_t thread;
+    if (start_thread(&thread, run_to_its_end, op) != 0) {
+        return false;
+    }
+    pthread_detach(thread);
+    return true;
+}
+
 /* ---- the end ---- */
 
-static void stop_io(struct s3_reactor *io, pthread_t thread, int timeout_ms)
+bool s3i_engine_stopping(void)
+{
+    return atomic_load(&engine.stopping);
+}
+
+static struct timespec at(int64_t when_ms)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += timeout_ms / 1000 + 1;
-    atomic_store(&engine.stopping, true);
-    s3i_inbox_put(&io->inbox, &engine.stop);
-    pthread_timedjoin_np(thread, NULL, &until);
+    int64_t left_ms = when_ms - s3i_now_ms();
+    left_ms = left_ms > 0 ? left_ms : 0;
+    clock_gettime(CLOCK_REALTIME, &until); /* what pthread's waits count in */
+    until.tv_sec += left_ms / 1000;
+    until.tv_nsec += (long)(left_ms % 1000) * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    return until;
+}
+
+/* Callers' threads fail their operations, and abort their uploads, as soon as they wake. */
+static void await_callers(int64_t until_ms)
+{
+    const struct timespec until = at(until_ms);
+    s3i_reactors_recheck();
+    pthread_mutex_lock(&engine.lock);
+    while (engine.locked.lent > 0 && s3i_now_ms() < until_ms) {
+        pthread_cond_timedwait(&engine.returned, &engine.lock, &until);
+    }
+    pthread_mutex_unlock(&engine.lock);
 }
 
 void s3i_engine_shutdown(int timeout_ms)
@@ -218,10 +298,23 @@ void s3i_engine_shutdown(int timeout_ms)
     if (!first) {
         return;
     }
-    if (io != NULL) {
-        stop_io(io, thread, timeout_ms);
-    }
+    int64_t until_ms = s3i_now_ms() + timeout_ms - GATE_WAIT_MS;
+    bool io_runs = io != NULL;
     s3i_desk_close();
-    /* Callers' threads that are still inside leave within a turn; none gets in again. */
+    atomic_store(&engine.stopping, true);
+    if (io_runs) {
+        s3i_inbox_put(&io->inbox, &engine.stop);
+    }
+    await_callers(until_ms);
+    if (io_runs) {
+        const struct timespec until = at(until_ms);
+        io_runs = pthread_timedjoin_np(thread, NULL, &until) != 0;
+    }
+    /* Whoever is still inside leaves within a turn, and none gets in again. */
     s3i_gate_shut(GATE_WAIT_MS);
+    if (io_runs) {
+        const struct timespec until = at(s3i_now_ms() + GATE_WAIT_MS);
+        s3i_inbox_put(&io->inbox, &engine.stop);
+        pthread_timedjoin_np(thread, NULL, &until);
+    }
 }

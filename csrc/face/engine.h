@@ -2,7 +2,8 @@
  * engine: the process's one owner of reactors and threads.
  *
  * The I/O thread is started by the first submit; it runs what outlives a call. Sync calls borrow a reactor
- * with its warm connections from a LIFO, one thread at a time, and bring it back.
+ * with its warm connections from a LIFO, one thread at a time, and bring it back. At the end of the process all
+ * operations fail, and there is some time for what they have to clear up on the server.
  */
 #ifndef S3I_FACE_ENGINE_H
 #define S3I_FACE_ENGINE_H
@@ -27,7 +28,16 @@ void s3i_engine_caller_out(void);
 struct s3_reactor *s3i_engine_borrow(struct s3_error *error);
 void s3i_engine_return(struct s3_reactor *reactor);
 
-/* Cancels, aborts, joins, shuts the gate; within about `timeout_ms`. Later calls end with SHUTDOWN. */
+/*
+ * Takes over an operation that a caller's thread has begun and will not drive to its end: a thread of the engine's
+ * does, and releases it. false: no thread could be had.
+ */
+bool s3i_engine_adopt(struct s3_op *op);
+
+/* The process ends: operations that are driven in callers' threads are to fail. */
+bool s3i_engine_stopping(void);
+
+/* Cancels, aborts, joins, shuts the gate; within `timeout_ms`. Later calls end with SHUTDOWN. */
 void s3i_engine_shutdown(int timeout_ms);
 
 #endif

@@ -23,7 +23,7 @@
 #include "operations/op_write.h"
 #include "s3ext.h"
 
-enum { FREE_WAIT_MS = 1000, URL_LIMIT = 32 * 1024, PRESIGN_PAIRS = 16 };
+enum { URL_LIMIT = 32 * 1024, PRESIGN_PAIRS = 16 };
 
 static struct s3_client *client_of(s3ext_client *client)
 {
@@ -419,6 +419,18 @@ s3ext_op *s3ext_op_credentials(s3ext_client *client)
 
 /* ---- driving ---- */
 
+/* In a fork child: whoever drives an operation of the parent's does so there, and it never ends here. */
+static bool inherited(struct s3_op *op)
+{
+    if (op->generation == s3i_process_generation()) {
+        return false;
+    }
+    if (!s3i_op_is_done(op)) {
+        s3i_op_abandon(op, S3EXT_CANCELLED, "the operation was begun before a fork, by the parent of this process");
+    }
+    return true;
+}
+
 static bool begin_here(struct s3_op *op)
 {
     struct s3_error error;
@@ -433,17 +445,31 @@ static bool begin_here(struct s3_op *op)
     return true;
 }
 
+static void fail_for_shutdown(struct s3_op *op)
+{
+    struct s3_error error;
+    s3i_error_clear(&error);
+    s3i_error_set(&error, S3EXT_SHUTDOWN, "%s", s3i_error_text(S3EXT_SHUTDOWN));
+    if (!s3i_op_is_done(op)) {
+        s3i_op_fail(op, &error);
+    }
+}
+
 /* false: the engine ends, and no reactor will run again. */
 static bool turn(struct s3_op *op, int64_t wait_ms)
 {
-    if (atomic_load(&op->cancel_asked)) {
+    bool stopping = s3i_engine_stopping();
+    if (stopping || atomic_load(&op->cancel_asked)) {
         if (!s3i_gate_enter()) {
             return false;
         }
         s3i_op_check_cancel(op);
+        if (stopping) {
+            fail_for_shutdown(op);
+        }
         s3i_gate_leave();
     }
-    return s3i_op_is_done(op) || s3i_reactor_turn(op->reactor, wait_ms);
+    return s3i_op_let_go(op) || s3i_reactor_turn(op->reactor, wait_ms);
 }
 
 static void caller_out(struct s3_op *op)
@@ -468,11 +494,11 @@ static bool begin(struct s3_op *op)
     return begin_here(op);
 }
 
-/* Turns the reactor of the calling thread until the operation is done or the slice is over. */
+/* Turns the reactor of the calling thread until the operation has let go or the slice is over. */
 static bool drive(struct s3_op *op, int slice_ms)
 {
     int64_t until = s3i_now_ms() + slice_ms;
-    while (!s3i_op_is_done(op)) {
+    while (!s3i_op_let_go(op)) {
         int64_t left = until - s3i_now_ms();
         if (left < 0) {
             return false;
@@ -482,14 +508,19 @@ static bool drive(struct s3_op *op, int slice_ms)
             return true;
         }
     }
-    s3i_engine_return(op->reactor);
-    op->reactor = NULL;
+    if (s3i_op_is_done(op)) {
+        s3i_engine_return(op->reactor);
+        op->reactor = NULL;
+    }
     return true;
 }
 
 int s3ext_op_run(s3ext_op *handle, int slice_ms)
 {
     struct s3_op *op = op_of(handle);
+    if (inherited(op)) {
+        return 1;
+    }
     bool fresh = atomic_load(&op->state) == S3I_OP_NEW && !atomic_load(&op->on_io_thread);
     bool done = s3i_op_is_done(op) || (fresh && !begin(op));
     if (!done) {
@@ -520,8 +551,11 @@ int s3ext_submit(s3ext_queue *queue, s3ext_op *const *handles, const uint64_t *t
 int s3ext_op_wait(s3ext_op *handle, int slice_ms)
 {
     struct s3_op *op = op_of(handle);
+    if (inherited(op)) {
+        return 1;
+    }
     s3i_op_await(op, slice_ms);
-    return s3i_op_is_done(op);
+    return s3i_op_let_go(op);
 }
 
 void s3ext_op_cancel(s3ext_op *op)
@@ -537,15 +571,20 @@ void s3ext_op_free(s3ext_op *handle)
     if (op == NULL || op->generation != s3i_process_generation()) {
         return;
     }
-    bool running = atomic_load(&op->state) != S3I_OP_NEW || atomic_load(&op->on_io_thread);
-    if (running && !s3i_op_is_done(op)) {
-        s3i_op_cancel(op);
-        int64_t until = s3i_now_ms() + FREE_WAIT_MS;
-        while (!atomic_load(&op->on_io_thread) && s3i_now_ms() < until && !s3ext_op_run(handle, FREE_WAIT_MS)) {
-        }
-    }
     caller_out(op);
-    s3i_op_release(op);
+    bool here = !atomic_load(&op->on_io_thread);
+    bool begun = atomic_load(&op->state) != S3I_OP_NEW || !here;
+    if (!begun || s3i_op_is_done(op)) {
+        s3i_op_release(op);
+        return;
+    }
+    s3i_op_cancel(op);
+    if (here && !s3i_op_let_go(op)) {
+        turn(op, 0); /* which lets it go */
+    }
+    if (!here || !s3i_engine_adopt(op)) {
+        s3i_op_release(op);
+    }
 }
 
 /* ---- results ---- */
@@ -584,17 +623,21 @@ void s3ext_op_error(const s3ext_op *op, struct s3ext_error_view *view)
 
 char *s3ext_upload_slot(s3ext_op *op, uint64_t *capacity)
 {
-    return s3i_upload_slot(op_of(op), capacity);
+    return inherited(op_of(op)) ? NULL : s3i_upload_slot(op_of(op), capacity);
 }
 
 int s3ext_upload_push(s3ext_op *op, uint64_t size, int last)
 {
+    /* One that the engine did not take has no reactor. */
+    if (inherited(op_of(op)) || !atomic_load(&op_of(op)->on_io_thread)) {
+        return S3EXT_CANCELLED;
+    }
     return s3i_upload_push(op_of(op), size, last != 0);
 }
 
 int s3ext_upload_wait(s3ext_op *op, int slice_ms)
 {
-    return s3i_upload_wait(op_of(op), slice_ms);
+    return inherited(op_of(op)) ? 1 : s3i_upload_wait(op_of(op), slice_ms);
 }
 
 /* ---- queues ---- */

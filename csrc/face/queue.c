@@ -1,15 +1,21 @@
 #include "face/queue.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/time.h"
+#include "flow/gate.h"
 #include "flow/process.h"
 
-enum { CLOSE_WAIT_MS = 2000, FIRST_CAPACITY = 64, EVENTS_PER_OP = 2 /* its end, and room for a fed part */ };
+enum {
+    CLOSE_WAIT_MS = 2000,
+    CLOSE_SLICE_MS = 10,
+    FIRST_CAPACITY = 64,
+    EVENTS_PER_OP = 2 /* its end, and room for a fed part */
+};
 
 struct s3_queue {
     struct s3_op_listener listener;
@@ -69,12 +75,12 @@ static void on_done(struct s3_op_listener *listener, struct s3_op *op)
     }
 }
 
-/* An operation has one such event under way at most, so the reserved room is enough. */
+/* Never takes the room that is reserved for the ends of operations. */
 static void on_room(struct s3_op_listener *listener, struct s3_op *op)
 {
     struct s3_queue *queue = queue_of(listener);
     pthread_mutex_lock(&queue->lock);
-    if (queue->locked.count < queue->locked.capacity) {
+    if (queue->locked.count + queue->locked.listed < queue->locked.capacity) {
         put_locked(queue, (struct s3ext_completion){.token = op->token, .kind = 1});
     }
     pthread_mutex_unlock(&queue->lock);
@@ -177,20 +183,34 @@ static struct timespec after(int wait_ms)
     return until;
 }
 
+/* Whether an operation still has buffers of its owner's; when the engine has ended, nobody touches them. */
+static bool in_use_locked(const struct s3_queue *queue)
+{
+    if (s3i_gate_is_shut()) {
+        return false;
+    }
+    S3I_LIST_EACH (node, &queue->locked.operations) {
+        if (!s3i_op_let_go(S3I_OWNER(node, struct s3_op, listed))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void s3i_queue_close(struct s3_queue *queue)
 {
     if (queue->generation != s3i_process_generation()) {
         close(queue->eventfd);
         return;
     }
-    struct timespec until = after(CLOSE_WAIT_MS);
-    bool in_time = true;
+    int64_t until_ms = s3i_now_ms() + CLOSE_WAIT_MS;
     pthread_mutex_lock(&queue->lock);
     S3I_LIST_EACH (node, &queue->locked.operations) {
         s3i_op_cancel(S3I_OWNER(node, struct s3_op, listed));
     }
-    while (queue->locked.listed > 0 && in_time) {
-        in_time = pthread_cond_timedwait(&queue->emptied, &queue->lock, &until) != ETIMEDOUT;
+    while (in_use_locked(queue) && s3i_now_ms() < until_ms) {
+        struct timespec slice = after(CLOSE_SLICE_MS); /* nobody signals that one has only let go */
+        pthread_cond_timedwait(&queue->emptied, &queue->lock, &slice);
     }
     close(queue->eventfd);
     queue->locked.orphan = true;

@@ -19,8 +19,9 @@ int s3i_queue_fd(const struct s3_queue *queue);
 int s3i_queue_add(struct s3_queue *queue, struct s3_op *const *ops, const uint64_t *tokens, size_t count);
 size_t s3i_queue_drain(struct s3_queue *queue, struct s3ext_completion *out, size_t capacity);
 /*
- * Cancels what is listed and waits for its end, at most CLOSE_WAIT_MS; an upload that is still being aborted
- * then keeps the record, without its descriptor, until it is done. In a fork child: closes the descriptor.
+ * Cancels what is listed and waits until it has let go of its owners' buffers, at most CLOSE_WAIT_MS; an upload
+ * that is still being aborted then keeps the record, without its descriptor, until it is done. In a fork child:
+ * closes the descriptor.
  */
 void s3i_queue_close(struct s3_queue *queue);
 

@@ -161,6 +161,12 @@ static int gather_all(struct s3_exchange *exchange, struct gathering *out, struc
     return out->overflow ? S3EXT_INVALID : S3EXT_OK;
 }
 
+/* Why a part of the request could not be written. */
+static int unfit(const struct s3_buf *buf)
+{
+    return buf->starved ? S3EXT_NO_MEMORY : S3EXT_INVALID;
+}
+
 static void begin_line(struct s3_exchange *exchange, size_t *offsets, size_t *count)
 {
     offsets[(*count)++] = exchange->lines.size;
@@ -235,17 +241,20 @@ static int write_request(struct s3_exchange *exchange)
     int64_t epoch = s3i_wall_seconds() + atomic_load(&exchange->request->client->clock_offset);
     struct s3_str path = write_url(exchange);
     if (path.data == NULL) {
-        return S3EXT_NO_MEMORY;
+        return unfit(&exchange->url);
     }
     S3I_TRY(gather_all(exchange, &headers, &hash, epoch));
     s3i_buf_reset(&exchange->lines);
     write_lines(exchange, &headers, offsets, &count);
+    if (!s3i_buf_ok(&exchange->lines)) {
+        return unfit(&exchange->lines);
+    }
     if (exchange->identity->signer != NULL) {
         begin_line(exchange, offsets, &count);
         S3I_TRY(sign(exchange, &headers, path, hash, epoch));
     }
     if (!s3i_buf_ok(&exchange->lines) || count > S3I_EXCHANGE_HEADERS) {
-        return S3EXT_INVALID;
+        return unfit(&exchange->lines);
     }
     for (size_t i = 0; i < count; i++) {
         exchange->line_starts[i] = exchange->lines.data + offsets[i];
@@ -330,6 +339,16 @@ int s3i_exchange_start(struct s3_exchange *exchange, struct s3_request *request,
 static int refuse(struct s3_exchange *exchange, int code, const char *why)
 {
     return s3i_error_set(&exchange->error, code, "%s", why);
+}
+
+/* A buffer did not take what came: it is too much for its ceiling, or for the machine. */
+static void refuse_size(struct s3_exchange *exchange, const struct s3_buf *buf, const char *why)
+{
+    if (buf->starved) {
+        refuse(exchange, S3EXT_NO_MEMORY, s3i_error_text(S3EXT_NO_MEMORY));
+    } else {
+        refuse(exchange, S3EXT_PROTOCOL, why);
+    }
 }
 
 static bool read_length(struct s3_exchange *exchange, struct s3_answer *answer)
@@ -486,7 +505,11 @@ static bool judge(struct s3_exchange *exchange)
         .etag = s3i_headers_find(&exchange->headers, S3I_STR("etag")),
         .resumed = request->received > 0,
     };
-    return judge_success(exchange, &answer) == S3EXT_OK;
+    int code = judge_success(exchange, &answer);
+    if (code != S3EXT_OK) {
+        refuse(exchange, code, s3i_error_text(code)); /* unless who refused it has said more */
+    }
+    return code == S3EXT_OK;
 }
 
 static bool on_status_line(struct s3_exchange *exchange, struct s3_str line)
@@ -520,7 +543,7 @@ static bool on_header(struct s3_transfer *transfer, struct s3_str line)
     struct s3_str name;
     struct s3_str value;
     if (s3i_http_header(line, &name, &value) && !s3i_headers_add(&exchange->headers, name, value)) {
-        refuse(exchange, S3EXT_PROTOCOL, "the answer's headers are too large");
+        refuse_size(exchange, &exchange->headers.pairs, "the answer's headers are too large");
         return false;
     }
     return true;
@@ -532,7 +555,7 @@ static bool keep_document(struct s3_exchange *exchange, struct s3_buf *document,
 {
     s3i_buf_add(document, data);
     if (!s3i_buf_ok(document)) {
-        refuse(exchange, S3EXT_PROTOCOL, "the answer's document is too large");
+        refuse_size(exchange, document, "the answer's document is too large");
         return false;
     }
     return true;

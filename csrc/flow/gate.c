@@ -83,6 +83,11 @@ bool s3i_gate_shut(int timeout_ms)
     return s3i_gate_close(timeout_ms);
 }
 
+bool s3i_gate_is_shut(void)
+{
+    return atomic_load(&gate.shut);
+}
+
 void s3i_gate_fork_child(void)
 {
     pthread_mutex_init(&gate.lock, NULL);

@@ -21,6 +21,9 @@ void s3i_gate_open(void);
 /* As close, and those who come later get false. */
 bool s3i_gate_shut(int timeout_ms);
 
+/* No reactor will run again. */
+bool s3i_gate_is_shut(void);
+
 /* In a fork child, where no other thread exists: open and empty. */
 void s3i_gate_fork_child(void);
 

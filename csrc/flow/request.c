@@ -274,6 +274,9 @@ static void judge_answer(const struct s3_request *request, const struct s3_attem
     if (request->method == S3I_HEAD && attempt->status == 400 && verdict->class == S3I_RETRY_NEVER) {
         verdict->class = S3I_RETRY_CREDENTIALS; /* how an expired token shows where no code can */
     }
+    if (request->method == S3I_HEAD && attempt->status == 400 && verdict->class == S3I_RETRY_NEVER) {
+        verdict->class = S3I_RETRY_CREDENTIALS; /* expired keys look like this where there is no document */
+    }
     judge_region(attempt, verdict);
     judge_clock(request, attempt, verdict);
     struct s3_str after = header_of(attempt, S3I_STR("retry-after"));

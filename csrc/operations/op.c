@@ -174,10 +174,23 @@ void s3i_op_request_done(struct s3_op *op, struct s3_request *request)
     op->result.http_status = request->status;
 }
 
+/* The waiter sets `awaited` before it looks at the state, we the state before we look at `awaited`. */
+static void wake_waiters(struct s3_op *op)
+{
+    if (!atomic_load(&op->awaited)) {
+        return;
+    }
+    syscall(SYS_futex, &op->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
 void s3i_op_fail(struct s3_op *op, const struct s3_error *error)
 {
     if (op->error.code == S3EXT_OK) {
         op->error = *error;
+    }
+    if (op->error.message[0] == '\0') {
+        s3i_error_text_copy(op->error.message, sizeof(op->error.message),
+                            s3i_str_from(s3i_error_text(op->error.code)));
     }
     if (op->failing) {
         return;
@@ -187,20 +200,15 @@ void s3i_op_fail(struct s3_op *op, const struct s3_error *error)
     while ((node = s3i_list_pop(&op->requests)) != NULL) {
         s3i_request_cancel(S3I_OWNER(node, struct s3_request, member));
     }
+    op->result.code = op->error.code;
     if (op->class->on_failed != NULL) {
+        atomic_store(&op->detached, true);
+        op->reactor->relieved = true;
+        wake_waiters(op);
         op->class->on_failed(op);
     } else {
         s3i_op_finish(op);
     }
-}
-
-/* The waiter sets `awaited` before it looks at the state, we the state before we look at `awaited`. */
-static void wake_waiters(struct s3_op *op)
-{
-    if (!atomic_load(&op->awaited)) {
-        return;
-    }
-    syscall(SYS_futex, &op->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 void s3i_op_finish(struct s3_op *op)
@@ -303,7 +311,7 @@ void s3i_op_await(struct s3_op *op, int timeout_ms)
 {
     atomic_store(&op->awaited, true);
     unsigned seen = atomic_load(&op->state);
-    if (seen == S3I_OP_DONE) {
+    if (seen == S3I_OP_DONE || s3i_op_let_go(op)) {
         return;
     }
     struct timespec wait = {.tv_sec = timeout_ms / 1000, .tv_nsec = (long)(timeout_ms % 1000) * 1000000L};

@@ -50,6 +50,7 @@ struct s3_op {
     atomic_bool cancel_asked;
     atomic_bool awaited;       /* somebody waits, or has waited, on `state` */
     atomic_bool on_io_thread;  /* was submitted: a cancel is posted, not just noted */
+    atomic_bool detached;      /* failing, and its requests are cancelled: see s3i_op_let_go */
     uint32_t generation;
     bool failing;              /* on_failed has been called */
     bool has_caller;           /* a sync caller waits for it (face) */
@@ -93,13 +94,16 @@ void s3i_op_begin(struct s3_op *op, struct s3_reactor *reactor);
 void s3i_op_request(struct s3_op *op, struct s3_request *request);
 /* To be called first in a request's on_done: it is no longer under way. */
 void s3i_op_request_done(struct s3_op *op, struct s3_request *request);
-/* Fails with the request's error: cancels all others, then class->on_failed. Only the first failure counts. */
+/*
+ * Fails with the request's error: cancels all others, then class->on_failed. Only the first failure counts. From
+ * now on the result has its code, and nobody touches the caller's body or destination.
+ */
 void s3i_op_fail(struct s3_op *op, const struct s3_error *error);
 /* RUNNING -> DONE, with op->error as the outcome; wakes whoever waits and gives up the reactor's reference. */
 void s3i_op_finish(struct s3_op *op);
 /* Ends it from outside a reactor: NEW ones that cannot run, or at exit, when no reactor will run again. */
 void s3i_op_abandon(struct s3_op *op, int code, const char *message);
-/* Ends a RUNNING operation whose cancel was asked for. */
+/* Ends a RUNNING operation whose cancel was asked for; a NEW one ends when it begins. */
 void s3i_op_check_cancel(struct s3_op *op);
 
 /* Keeps the answer's headers and sets etag, version, last_modified of the result. An s3_code. */
@@ -112,13 +116,22 @@ static inline bool s3i_op_is_done(const struct s3_op *op)
     return atomic_load_explicit(&op->state, memory_order_acquire) == S3I_OP_DONE;
 }
 
+/*
+ * Whether its owner need not wait any longer: it is done, or it was cancelled and only clears up on the server
+ * (an upload is aborted), which takes as long as the server likes.
+ */
+static inline bool s3i_op_let_go(const struct s3_op *op)
+{
+    return s3i_op_is_done(op) || (atomic_load(&op->detached) && atomic_load(&op->cancel_asked));
+}
+
 /* Asks it to end; whoever drives it does so. */
 void s3i_op_cancel(struct s3_op *op);
 
 /* Hands it to the reactor of the I/O thread. */
 void s3i_op_submit(struct s3_op *op, struct s3_reactor *reactor);
 
-/* Waits until it is done, or `timeout_ms` have passed, or for no reason. */
+/* Waits until it has let go, or `timeout_ms` have passed, or for no reason. */
 void s3i_op_await(struct s3_op *op, int timeout_ms);
 
 /* The canonical query of a pair block, appended. An s3_code. */

@@ -21,7 +21,7 @@ enum {
     QUERY_LIMIT = 3 * ID_LIMIT + 64,
     DOCUMENT_LIMIT = 64 * 1024,
     MANIFEST_LIMIT = 8 * 1024 * 1024,
-    ABORT_WAIT_MS = 15000
+    LAST_WAIT_MS = 15000        /* what a request that only clears up or looks may take */
 };
 
 /* ---- one PUT ---- */
@@ -62,6 +62,7 @@ enum upload_state {
     SENDING,
     COMPLETING,
     CONFIRMING, /* is the object there although Complete failed? */
+    TIDYING,    /* it is; the upload may be left nevertheless */
     ABORTING
 };
 
@@ -88,7 +89,8 @@ struct op_upload {
     uint64_t size, part_size;
     uint32_t window;
     struct s3_request control;  /* create, complete, abort, confirm: one at a time */
-    struct s3_timer deadline;   /* of the abort */
+    struct s3_timer deadline;   /* of a request after which nothing follows */
+    struct s3_error cause;      /* how Complete failed, while the object is looked for */
     struct s3_buf id, query, manifest, etag;
     struct part *parts;
     uint32_t started, finished; /* parts */
@@ -257,10 +259,15 @@ static bool set_upload_query(struct op_upload *upload)
     return s3i_buf_ok(&upload->query);
 }
 
-static void send_abort(struct op_upload *upload)
+static void set_deadline(struct op_upload *upload)
 {
-    upload->state = ABORTING;
-    s3i_timer_set(&upload->op.reactor->timers, &upload->deadline, s3i_now_ms() + ABORT_WAIT_MS);
+    s3i_timer_set(&upload->op.reactor->timers, &upload->deadline, s3i_now_ms() + LAST_WAIT_MS);
+}
+
+static void send_abort(struct op_upload *upload, enum upload_state state)
+{
+    upload->state = state;
+    set_deadline(upload);
     s3i_request_start(new_control(upload, S3I_DELETE, s3i_buf_str(&upload->query)), upload->op.reactor);
 }
 
@@ -297,6 +304,7 @@ static void send_complete(struct op_upload *upload)
 static void send_confirm(struct op_upload *upload)
 {
     upload->state = CONFIRMING;
+    set_deadline(upload);
     s3i_op_request(&upload->op, new_control(upload, S3I_HEAD, S3I_STR_NONE));
 }
 
@@ -555,6 +563,7 @@ static int check_control(struct s3_request *request, struct s3_xml_error *xml)
     case NOT_BEGUN:
     case SENDING:
     case CONFIRMING:
+    case TIDYING:
     case ABORTING:
         break;
     }
@@ -573,7 +582,7 @@ static void on_created(struct op_upload *upload)
 {
     const struct s3_error *error = &upload->control.error;
     if (upload->state == DOOMED && error->code == S3EXT_OK) {
-        send_abort(upload);
+        send_abort(upload, ABORTING);
     } else if (upload->state == DOOMED) {
         finish_upload(upload);
     } else if (error->code != S3EXT_OK) {
@@ -585,16 +594,30 @@ static void on_created(struct op_upload *upload)
     }
 }
 
+static bool is_unknown(const struct s3_error *error)
+{
+    return strcmp(error->s3_code, "NoSuchUpload") == 0;
+}
+
 /*
- * An earlier attempt may have completed the upload although its answer was lost: then the upload is unknown
- * now, and the object tells by its ETag.
+ * Whether Complete may have been done although it failed: its answer was lost or is none, or an earlier one was
+ * (ours or one that libcurl repeated by itself on a connection that died), so that the upload is unknown now.
  */
+static bool may_be_done(const struct s3_error *error)
+{
+    bool lost = error->code == S3EXT_TRANSPORT || error->code == S3EXT_TIMEOUT ||
+                error->code == S3EXT_PROTOCOL || error->code == S3EXT_SERVER;
+    return lost || is_unknown(error);
+}
+
+/* Then the object tells by its ETag. */
 static void on_completed(struct op_upload *upload)
 {
     const struct s3_error *error = &upload->control.error;
     if (error->code == S3EXT_OK) {
         finish_upload(upload);
-    } else if (upload->control.attempts > 1 && strcmp(error->s3_code, "NoSuchUpload") == 0) {
+    } else if (may_be_done(error)) {
+        upload->cause = *error;
         send_confirm(upload);
     } else {
         s3i_op_fail(&upload->op, error);
@@ -604,15 +627,19 @@ static void on_completed(struct op_upload *upload)
 static void on_confirmed(struct op_upload *upload)
 {
     struct s3_str found = s3i_str(upload->op.result.etag, upload->op.result.etag_size);
+    s3i_timer_clear(&upload->deadline);
     s3i_buf_reset(&upload->etag);
     bool same = upload->control.error.code == S3EXT_OK && expected_etag(upload, &upload->etag) &&
                 s3i_str_equal(found, s3i_buf_str(&upload->etag));
-    if (same) {
-        set_result_etag(upload);
+    if (!same) {
+        s3i_op_fail(&upload->op, &upload->cause);
+        return;
+    }
+    set_result_etag(upload);
+    if (is_unknown(&upload->cause)) {
         finish_upload(upload);
     } else {
-        fail_with(upload, S3EXT_GENERIC,
-                  "the upload is unknown to the server, and the object is not the one that was sent");
+        send_abort(upload, TIDYING); /* an older object of the same parts looks the same */
     }
 }
 
@@ -642,6 +669,9 @@ static void on_control_done(struct s3_request *request)
     case CONFIRMING:
         on_confirmed(upload);
         break;
+    case TIDYING:
+        finish_upload(upload);
+        break;
     case ABORTING:
         on_aborted(upload);
         break;
@@ -656,7 +686,7 @@ static void on_deadline(struct s3_timer *timer)
     struct op_upload *upload = S3I_OWNER(timer, struct op_upload, deadline);
     s3i_request_cancel(&upload->control);
     upload->control.error.code = S3EXT_TIMEOUT;
-    on_aborted(upload);
+    on_control_done(&upload->control);
 }
 
 static void on_upload_failed(struct s3_op *op)
@@ -670,7 +700,10 @@ static void on_upload_failed(struct s3_op *op)
     case SENDING:
     case COMPLETING:
     case CONFIRMING:
-        send_abort(upload);
+        send_abort(upload, ABORTING);
+        break;
+    case TIDYING:
+        upload->state = ABORTING; /* under way already */
         break;
     case NOT_BEGUN:
     case ABORTING:

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <strings.h>
@@ -12,13 +13,20 @@
 #include "check.h"
 #include "s3ext.h"
 
-enum { CONNECTIONS_MAX = 512, HEAD_MAX = 32 * 1024, TABLE = 65521 /* a prime: offsets modulo powers of two differ */ };
+enum {
+    CONNECTIONS_MAX = 256,
+    HEAD_MAX = 32 * 1024,
+    WAIT_SLICE_MS = 10,
+    TABLE = 65521 /* a prime: offsets modulo powers of two differ */
+};
 
 struct connection {
     pthread_t thread;
     int fd;
-    bool started;
+    atomic_int state; /* of the slot: FREE, RUNNING, ENDED (to be joined) */
 };
+
+enum { FREE, RUNNING, ENDED };
 
 struct request {
     char head[HEAD_MAX];
@@ -36,16 +44,11 @@ static struct {
     int port;
     pthread_t acceptor;
     struct connection connections[CONNECTIONS_MAX];
-    int count;
     unsigned char table[TABLE];
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    struct {
-        bool released;
-    } locked;
+    atomic_bool released;
     atomic_bool stopping;
     atomic_long requests, created, completed, aborted;
-} server = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} server;
 
 /* ---- content ---- */
 
@@ -105,13 +108,16 @@ static bool send_content(int fd, uint64_t from, uint64_t to)
     return true;
 }
 
-static void wait_for_release(void)
+/* false: the client has gone meanwhile. */
+static bool wait_for_release(int fd)
 {
-    pthread_mutex_lock(&server.lock);
-    while (!server.locked.released) {
-        pthread_cond_wait(&server.changed, &server.lock);
+    while (!atomic_load(&server.released)) {
+        struct pollfd gone = {.fd = fd, .events = POLLRDHUP};
+        if (poll(&gone, 1, WAIT_SLICE_MS) != 0) {
+            return false;
+        }
     }
-    pthread_mutex_unlock(&server.lock);
+    return true;
 }
 
 static void parse_head(struct request *request)
@@ -216,10 +222,9 @@ static bool answer_object(int fd, const struct request *request, const char *key
     }
     if (key[0] == 'h') {
         uint64_t middle = from + (to - from) / 2;
-        if (!send_content(fd, from, middle)) {
+        if (!send_content(fd, from, middle) || !wait_for_release(fd)) {
             return false;
         }
-        wait_for_release();
         from = middle;
     }
     return send_content(fd, from, to);
@@ -282,8 +287,8 @@ static bool answer(int fd, const struct request *request)
                           ? request->target + sizeof(bucket) - 1
                           : NULL;
     atomic_fetch_add(&server.requests, 1);
-    if (key != NULL && strncmp(key, "stall", 5) == 0) {
-        wait_for_release();
+    if (key != NULL && strncmp(key, "stall", 5) == 0 && !wait_for_release(fd)) {
+        return false;
     }
     bool reads = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
     if (reads) {
@@ -315,25 +320,46 @@ static void *serve(void *argument)
     shutdown(connection->fd, SHUT_RDWR);
     free(copy);
     free(request);
+    atomic_store(&connection->state, ENDED);
+    return NULL;
+}
+
+static void clean_up(struct connection *connection)
+{
+    pthread_join(connection->thread, NULL);
+    close(connection->fd);
+    atomic_store(&connection->state, FREE);
+}
+
+static struct connection *free_slot(void)
+{
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        if (atomic_load(&server.connections[i].state) == ENDED) {
+            clean_up(&server.connections[i]);
+        }
+        if (atomic_load(&server.connections[i].state) == FREE) {
+            return &server.connections[i];
+        }
+    }
+    CHECK(!"too many connections");
     return NULL;
 }
 
 static void *accept_all(void *unused)
 {
     (void)unused;
-    while (server.count < CONNECTIONS_MAX) {
+    for (;;) {
         int fd = accept4(server.listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0 || atomic_load(&server.stopping)) {
             break;
         }
         int one = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        struct connection *connection = &server.connections[server.count++];
+        struct connection *connection = free_slot();
         connection->fd = fd;
+        atomic_store(&connection->state, RUNNING);
         CHECK(pthread_create(&connection->thread, NULL, serve, connection) == 0);
-        connection->started = true;
     }
-    CHECK(server.count < CONNECTIONS_MAX);
     return NULL;
 }
 
@@ -353,10 +379,16 @@ void server_start(void)
 
 void server_release(void)
 {
-    pthread_mutex_lock(&server.lock);
-    server.locked.released = true;
-    pthread_cond_broadcast(&server.changed);
-    pthread_mutex_unlock(&server.lock);
+    atomic_store(&server.released, true);
+}
+
+void server_drop(void)
+{
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        if (atomic_load(&server.connections[i].state) == RUNNING) {
+            shutdown(server.connections[i].fd, SHUT_RDWR);
+        }
+    }
 }
 
 void server_stop(void)
@@ -366,10 +398,11 @@ void server_stop(void)
     shutdown(server.listener, SHUT_RDWR);
     pthread_join(server.acceptor, NULL);
     close(server.listener);
-    for (int i = 0; i < server.count; i++) {
-        shutdown(server.connections[i].fd, SHUT_RDWR);
-        pthread_join(server.connections[i].thread, NULL);
-        close(server.connections[i].fd);
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        if (atomic_load(&server.connections[i].state) != FREE) {
+            shutdown(server.connections[i].fd, SHUT_RDWR);
+            clean_up(&server.connections[i]);
+        }
     }
 }
 

@@ -22,6 +22,8 @@ struct s3ext_client_config;
 void server_start(void);
 /* What stalls goes on: at once, and from now on. */
 void server_release(void);
+/* Closes all connections, so that the next request needs a new one. */
+void server_drop(void);
 /* Closes everything and joins the threads. */
 void server_stop(void);
 

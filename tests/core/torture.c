@@ -19,7 +19,7 @@
 #define KIB ((uint64_t)1024)
 #define MIB (1024 * KIB)
 
-enum { SLICE_MS = 50, PATIENCE_MS = 20000, ALLOCATIONS_MAX = 2000 };
+enum { SLICE_MS = 50, PATIENCE_MS = 20000, ALLOCATIONS_MAX = 2000, KEPT = 20 };
 
 static s3ext_client *client;
 
@@ -40,6 +40,16 @@ static int finish(s3ext_op *op)
     CHECK_EQUAL(result->code, error.code);
     CHECK((result->code == S3EXT_OK) == (error.message[0] == '\0'));
     return result->code;
+}
+
+/* The same for one that was submitted. */
+static int await(s3ext_op *op)
+{
+    int64_t until = s3i_now_ms() + PATIENCE_MS;
+    while (!s3ext_op_wait(op, SLICE_MS)) {
+        CHECK(s3i_now_ms() < until);
+    }
+    return s3ext_op_result(op)->code;
 }
 
 /* ---- scenarios: each returns the code of its operation and checks what a success brought ---- */
@@ -156,7 +166,7 @@ static int upload_body(void)
     return code;
 }
 
-/* The feeder and the driver are one thread here: it fills what there is room for, then lets the reactor turn. */
+/* A slot without memory is one that does not come: the feeder gives up, as Python does. */
 static void feed(s3ext_op *op)
 {
     int64_t until = s3i_now_ms() + PATIENCE_MS;
@@ -164,10 +174,11 @@ static void feed(s3ext_op *op)
         uint64_t capacity;
         char *slot = s3ext_upload_slot(op, &capacity);
         if (slot == NULL) {
-            if (s3ext_op_run(op, 1)) {
+            if (s3ext_op_wait(op, 0)) {
                 return;
             }
             CHECK(s3i_now_ms() < until);
+            s3ext_upload_wait(op, SLICE_MS);
             continue;
         }
         memset(slot, 'f', (size_t)capacity);
@@ -181,10 +192,12 @@ static void feed(s3ext_op *op)
 static int upload_fed(void)
 {
     s3ext_op *op = s3ext_op_upload(client, "k", 1, NULL, 0, NULL, 0, 80 * KIB, 2);
-    if (op != NULL && !s3ext_op_run(op, 0)) {
+    const uint64_t token = 1;
+    int code = op ? s3ext_submit(NULL, &op, &token, 1) : S3EXT_NO_MEMORY;
+    if (code == S3EXT_OK) {
         feed(op);
+        code = await(op);
     }
-    int code = finish(op);
     s3ext_op_free(op);
     return code;
 }
@@ -275,14 +288,11 @@ static int submitted(void)
     if (code == S3EXT_OK) {
         struct s3ext_completion completion;
         int64_t until = s3i_now_ms() + PATIENCE_MS;
-        while (!s3ext_op_wait(op, SLICE_MS)) {
-            CHECK(s3i_now_ms() < until);
-        }
+        code = await(op);
         while (s3ext_queue_drain(queue, &completion, 1) == 0) {
             CHECK(s3i_now_ms() < until);
             usleep(100);
         }
-        code = s3ext_op_result(op)->code;
         CHECK_EQUAL(completion.code, code);
     }
     s3ext_op_free(op);
@@ -305,7 +315,7 @@ static const struct scenario {
     {"get_into", get_into, false},
     {"put", put, false},
     {"upload_body", upload_body, false},
-    {"upload_fed", upload_fed, false},
+    {"upload_fed", upload_fed, true},
     {"delete_one", delete_one, false},
     {"delete_many", delete_many, false},
     {"list", list, false},
@@ -335,13 +345,28 @@ static void tidy(void)
     s3i_memory_trim(s3i_now_ms() + 1000, 0);
 }
 
+/* What a handle's owner has let go of may still be ended by the I/O thread. */
 static void check_gauges(void)
 {
     struct s3ext_stats stats;
-    s3ext_stats_get(&stats);
-    CHECK_EQUAL(stats.exchanges_in_flight, 0);
-    CHECK_EQUAL(stats.bytes_in_flight, 0);
-    CHECK_EQUAL(stats.memory_live, 0);
+    int64_t until = s3i_now_ms() + PATIENCE_MS;
+    do {
+        CHECK(s3i_now_ms() < until);
+        s3ext_stats_get(&stats);
+    } while (stats.exchanges_in_flight + stats.bytes_in_flight + stats.memory_live > 0);
+}
+
+/* The I/O thread's reactor stays, and keeps buffers for later; a leak of every run is more than those. */
+static void check_live(const struct scenario *scenario, long base)
+{
+    int64_t until = s3i_now_ms() + PATIENCE_MS;
+    while (scenario->by_io_thread && s3i_alloc_live() > base + KEPT) {
+        CHECK(s3i_now_ms() < until);
+        usleep(1000);
+    }
+    if (!scenario->by_io_thread) {
+        CHECK_EQUAL(s3i_alloc_live(), base);
+    }
 }
 
 static void torture(const struct scenario *scenario)
@@ -354,32 +379,23 @@ static void torture(const struct scenario *scenario)
         snprintf(now, sizeof(now), "%s, allocation %ld", scenario->name, failing);
         s3i_alloc_fail_after(failing);
         int code = scenario->run();
-        /* The failure is still to come when nothing has met it: then this allocation does. */
-        void *block = s3i_malloc(1);
+        bool through = s3i_alloc_failure_pending();
         s3i_alloc_fail_after(-1);
-        s3i_free(block);
         tidy();
         check_gauges();
-        if (!scenario->by_io_thread) {
-            CHECK_EQUAL(s3i_alloc_live(), base);
-        }
+        check_live(scenario, base);
         if (code != S3EXT_OK && code != S3EXT_NO_MEMORY) {
             fprintf(stderr, "%s: allocation %ld: code %d\n", scenario->name, failing, code);
             CHECK(!"another code than NO_MEMORY");
         }
-        if (block == NULL) {
+        if (through) {
             CHECK_EQUAL(code, S3EXT_OK);
             printf("%s: %ld allocations\n", scenario->name, failing);
             break;
         }
         CHECK_EQUAL(scenario->run(), S3EXT_OK);
+        tidy();
     }
-    /* Whatever an I/O thread's reactor keeps, it keeps once. */
-    tidy();
-    long after = s3i_alloc_live();
-    CHECK_EQUAL(scenario->run(), S3EXT_OK);
-    tidy();
-    CHECK(s3i_alloc_live() <= after);
 }
 
 int main(int count, char **arguments)
@@ -397,7 +413,7 @@ int main(int count, char **arguments)
         }
     }
     CHECK(found > 0);
-    s3ext_shutdown(2000);
+    s3ext_shutdown(300); /* not longer: it would wait for the reactors that tidy has taken away */
     s3ext_client_free(client);
     server_stop();
     return 0;

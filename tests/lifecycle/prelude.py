@@ -24,9 +24,13 @@ __all__ = [
     "fd_count",
     "fork",
     "gauges",
+    "os",
     "rss",
+    "s3ext",
     "settled",
     "store",
+    "sys",
+    "time",
     "until",
 ]
 
@@ -130,6 +134,8 @@ def fork(work, ending: str = "os._exit"):
         return wait
     try:
         work()
+    except SystemExit:  # a child of this child ends
+        raise
     except BaseException:
         import traceback
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.lifecycle.process import run
+from tests.server import Fault, faults
 
 pytestmark = pytest.mark.fork
 
@@ -82,10 +83,12 @@ def test_an_idle_child_leaves_the_connections_of_its_parent_alone(any_server, en
 @pytest.mark.parametrize("mode", ["threads", "io-thread"])
 def test_fork_amid_64_transfers(any_server, mode, ending):
     """The child makes 64 more while the parent goes on: all bytes right, nothing tried twice."""
+    any_server.faults.add(Fault(faults.stall(500_000, 1.5), times=64))
     run(
         any_server,
         f"""
         import asyncio, threading
+        store = connect(connect_timeout="60s")
         wrong = []
         def one(number):
             start = number * 1000
@@ -108,7 +111,7 @@ def test_fork_amid_64_transfers(any_server, mode, ending):
         threads = crowd() if {mode!r} == "threads" else [threading.Thread(target=asyncio.run, args=(many(),))]
         if {mode!r} != "threads":
             threads[0].start()
-        until(lambda: gauges()["exchanges_in_flight"] >= 32)
+        until(lambda: s3ext.stats()["bytes_received"] >= 64 * 500_000)
         wait = fork(work, {ending!r})
         for thread in threads:
             thread.join()
@@ -267,6 +270,8 @@ def test_streams_and_lists_under_way_in_the_parent_fail_or_go_on_in_the_child_bu
 
 def test_a_signal_handler_that_forks_amid_a_sync_call(server):
     """The child is in the middle of the parent's call: it gets an error, the parent its bytes."""
+    server.put("stalled", bytes(1_000_000))
+    server.faults.add(Fault(faults.stall(500_000, 0.7), key="stalled"))
     run(
         server,
         """
@@ -292,15 +297,7 @@ def test_a_signal_handler_that_forks_amid_a_sync_call(server):
         assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 17
         check()
         """,
-    ) if _stall_once(server) else None
-
-
-def _stall_once(server):
-    from tests.server import Fault, faults
-
-    server.put("stalled", bytes(1_000_000))
-    server.faults.add(Fault(faults.stall(500_000, 1.0), key="stalled"))
-    return True
+    )
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])

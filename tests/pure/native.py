@@ -29,7 +29,7 @@ import cffi
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BASE_CDEF", "CSRC", "Native", "build", "load"]
+__all__ = ["BASE_CDEF", "CSRC", "Native", "build", "cache", "load", "run"]
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 """The folder of the C sources."""
@@ -43,7 +43,7 @@ _blocks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 BASE_CDEF = """
 struct s3_str { const char *data; size_t size; };
-struct s3_buf { char *data; size_t size; size_t capacity; size_t limit; bool fixed; bool failed; };
+struct s3_buf { char *data; size_t size; size_t capacity; size_t limit; bool fixed; bool failed; bool starved; };
 void s3i_buf_init(struct s3_buf *buf, size_t limit);
 void s3i_buf_clear(struct s3_buf *buf);
 void s3i_alloc_fail_after(long count);
@@ -104,10 +104,10 @@ def build(
     preamble = "".join(f'#include "{header}"\n' for header in dict.fromkeys([*base, *headers])) + support
 
     command = [*shlex.split(os.environ.get("CC", "cc")), *_flags(), *(str(CSRC / file) for file in files)]
-    libraries = shlex.split(_run(["pkg-config", "--cflags", "--libs", *_PACKAGES]))
+    libraries = shlex.split(run(["pkg-config", "--cflags", "--libs", *_PACKAGES]))
     key = _key([*command, *libraries, preamble, cdef], [CSRC / file for file in files])
     module = f"_native_{name}_{key}"
-    folder = _cache() / module
+    folder = cache() / module
     if not folder.exists():
         _compile(folder, module, preamble, cdef, command, libraries)
     return folder / f"{module}.so"
@@ -212,7 +212,7 @@ def _key(texts: Sequence[str], sources: Sequence[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _cache() -> Path:
+def cache() -> Path:
     """Return the folder of builds, which only this user can write to: what lies in it is loaded as code."""
     folder = Path(tempfile.gettempdir()) / f"s3ext-native-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -238,7 +238,7 @@ def _compile(
         result.mkdir()
         glue = Path(scratch) / f"{module}.c"
         ffi.emit_c_code(str(glue))
-        _run([*command, str(glue), "-o", str(result / f"{module}.so"), *libraries])
+        run([*command, str(glue), "-o", str(result / f"{module}.so"), *libraries])
         try:
             result.rename(folder)
         except OSError:
@@ -246,7 +246,7 @@ def _compile(
                 raise
 
 
-def _run(command: Sequence[str]) -> str:
+def run(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{shlex.join(command)} failed:\n{done.stderr}")
