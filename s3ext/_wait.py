@@ -19,7 +19,7 @@ of the loop; completions arrive in batches through one descriptor. A cancelled t
 operation, and with it the buffers that C may still touch, stays registered until the core has confirmed its
 end.
 
-Invariants: an operation is freed exactly once, by `Operation.release` or, when that came too early, by the
+Invariants: one thread or task at a time drives a generator (`_claim`). An operation is freed exactly once, by `Operation.release` or, when that came too early, by the
 queue that drained its token: whoever takes it out of `LoopQueue.abandoned`. A queue refers to its loop
 weakly; it is closed when the loop is collected, or when another loop's queue is made after the loop was
 closed.
@@ -199,7 +199,9 @@ def step_sync(steps: Steps[None]) -> Any:
 
     Raises:
         StopIteration: The stream is exhausted.
+        ValueError: Another thread or task is at it.
     """
+    _claim(steps)
     try:
         effect = next(steps)
         while True:
@@ -216,6 +218,22 @@ def step_sync(steps: Steps[None]) -> Any:
     except BaseException:
         steps.close()
         raise
+    finally:
+        del _claimed[steps]
+
+
+_claimed: dict[Any, object] = {}
+
+
+def _claim(steps: Steps[None]) -> None:
+    """Keep others from resuming a stream's generator before the operation that it waits for has ended.
+
+    Raises:
+        ValueError: Another thread or task is at it.
+    """
+    mine = object()
+    if _claimed.setdefault(steps, mine) is not mine:
+        raise ValueError("the stream is being read by another thread or task; each needs a stream of its own")
 
 
 def _act(steps: Steps[Result], effect: Effect) -> Effect:
@@ -508,7 +526,9 @@ async def step_async(steps: Steps[None]) -> Any:
 
     Raises:
         StopAsyncIteration: The stream is exhausted.
+        ValueError: Another thread or task is at it.
     """
+    _claim(steps)
     try:
         loop = _running_loop()
         queue = _queue_of(loop)
@@ -532,6 +552,8 @@ async def step_async(steps: Steps[None]) -> Any:
     except BaseException:
         _close(steps)
         raise
+    finally:
+        del _claimed[steps]
     return effect.value
 
 

@@ -3,7 +3,8 @@
  *
  * The owner embeds a struct s3_buf, sets the ceiling once, and clears it at the end. Appending past the
  * ceiling or without memory sets `failed` and drops the bytes: a builder appends many times and asks
- * s3i_buf_ok() once; `starved` tells the one from the other. A buffer made by s3i_buf_fixed() works in the owner's memory and never allocates.
+ * s3i_buf_ok() once; `starved` tells the one cause from the other. A buffer made by s3i_buf_fixed() works in
+ * the owner's memory and never allocates.
  */
 #ifndef S3I_BASE_BUF_H
 #define S3I_BASE_BUF_H

@@ -157,7 +157,7 @@ static const struct {
     {CURLE_OPERATION_TIMEDOUT, S3EXT_TIMEOUT},
     {CURLE_OUT_OF_MEMORY, S3EXT_NO_MEMORY},
     {CURLE_URL_MALFORMAT, S3EXT_INVALID},
-    {CURLE_UNSUPPORTED_PROTOCOL, S3EXT_INVALID},
+    {CURLE_UNSUPPORTED_PROTOCOL, S3EXT_PROTOCOL} /* the URL is ours: it is the answer that is no HTTP/1 */,
     {CURLE_WEIRD_SERVER_REPLY, S3EXT_PROTOCOL},
     {CURLE_BAD_CONTENT_ENCODING, S3EXT_PROTOCOL},
 };
@@ -595,10 +595,17 @@ static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
     struct s3_transfer_end end = {.code = outcome_of(result)};
     long connect_status = 0;
     long sent = 0;
+    long header_bytes = 0;
+    curl_easy_getinfo(handle->easy, CURLINFO_HEADER_SIZE, &header_bytes);
     curl_easy_getinfo(handle->easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
     curl_easy_getinfo(handle->easy, CURLINFO_REQUEST_SIZE, &sent);
     if (end.code != S3EXT_OK && connect_status != 0 && connect_status / 100 != 2) {
         end.code = S3EXT_PROXY;
+    }
+    if (result == CURLE_OUT_OF_MEMORY && header_bytes > 0) {
+        end.code = S3EXT_PROTOCOL; /* libcurl's word for a header line longer than it takes */
+        handle->detail[0] = '\0';
+        result = CURLE_RECV_ERROR;
     }
     end.nothing_sent = is_before_sending(end.code) || (end.code != S3EXT_OK && sent == 0);
     char detail[CURL_ERROR_SIZE];

@@ -18,7 +18,8 @@ enum {
     TURN_MS = 1000,
     TRIM_INTERVAL_MS = 2000,
     TRIM_IDLE_MS = 10000,
-    GATE_WAIT_MS = 250   /* of the time for the shutdown: what is inside leaves */
+    GATE_WAIT_MS = 250,  /* of the time for the shutdown: what is inside leaves */
+    HOLD_MS = 5000
 };
 
 static struct {
@@ -36,6 +37,8 @@ static struct {
     struct s3_post stop;         /* to the I/O thread */
     atomic_int callers;          /* sync calls under way */
     atomic_bool stopping;
+    pthread_t stopper;           /* who ends the process, and since when: set before `stopping` */
+    int64_t stopping_ms;
 } engine = {.lock = PTHREAD_MUTEX_INITIALIZER, .returned = PTHREAD_COND_INITIALIZER};
 
 static void ready_locked(void)
@@ -260,6 +263,12 @@ bool s3i_engine_stopping(void)
     return atomic_load(&engine.stopping);
 }
 
+bool s3i_engine_holds(void)
+{
+    return atomic_load(&engine.stopping) && !pthread_equal(pthread_self(), engine.stopper) &&
+           s3i_now_ms() - engine.stopping_ms < HOLD_MS;
+}
+
 static struct timespec at(int64_t when_ms)
 {
     struct timespec until;
@@ -301,6 +310,8 @@ void s3i_engine_shutdown(int timeout_ms)
     int64_t until_ms = s3i_now_ms() + timeout_ms - GATE_WAIT_MS;
     bool io_runs = io != NULL;
     s3i_desk_close();
+    engine.stopper = pthread_self();
+    engine.stopping_ms = s3i_now_ms();
     atomic_store(&engine.stopping, true);
     if (io_runs) {
         s3i_inbox_put(&io->inbox, &engine.stop);

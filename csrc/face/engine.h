@@ -37,6 +37,13 @@ bool s3i_engine_adopt(struct s3_op *op);
 /* The process ends: operations that are driven in callers' threads are to fail. */
 bool s3i_engine_stopping(void);
 
+/*
+ * The process ends, and the calling thread is another one than that which ends it: a daemon, which Python will
+ * stop where it stands. Until then, for HOLD_MS at most, nothing is to be told to it: its complaint would be the
+ * last words of a program that has ended well.
+ */
+bool s3i_engine_holds(void);
+
 /* Cancels, aborts, joins, shuts the gate; within `timeout_ms`. Later calls end with SHUTDOWN. */
 void s3i_engine_shutdown(int timeout_ms);
 

@@ -7,6 +7,7 @@
 #include <expat.h> /* XML_ExpatVersion */
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/time.h"
@@ -515,6 +516,17 @@ static bool drive(struct s3_op *op, int slice_ms)
     return true;
 }
 
+/* Whether a daemon thread is not to hear that its operation ended because the process does. */
+static bool held_back(const struct s3_op *op, int slice_ms)
+{
+    if (!s3i_op_is_done(op) || op->result.code != S3EXT_SHUTDOWN || !s3i_engine_holds()) {
+        return false;
+    }
+    const struct timespec slice = {.tv_nsec = (long)(slice_ms % 1000) * 1000000L};
+    nanosleep(&slice, NULL);
+    return true;
+}
+
 int s3ext_op_run(s3ext_op *handle, int slice_ms)
 {
     struct s3_op *op = op_of(handle);
@@ -529,7 +541,7 @@ int s3ext_op_run(s3ext_op *handle, int slice_ms)
     if (done) {
         caller_out(op);
     }
-    return done;
+    return done && !held_back(op, slice_ms);
 }
 
 int s3ext_submit(s3ext_queue *queue, s3ext_op *const *handles, const uint64_t *tokens, size_t count)
@@ -555,7 +567,7 @@ int s3ext_op_wait(s3ext_op *handle, int slice_ms)
         return 1;
     }
     s3i_op_await(op, slice_ms);
-    return s3i_op_let_go(op);
+    return s3i_op_let_go(op) && !held_back(op, slice_ms);
 }
 
 void s3ext_op_cancel(s3ext_op *op)

@@ -169,9 +169,11 @@ void s3i_op_request(struct s3_op *op, struct s3_request *request)
 void s3i_op_request_done(struct s3_op *op, struct s3_request *request)
 {
     s3i_list_remove(&request->member);
-    op->result.retries += request->all_retries;
-    op->result.attempts = request->attempts;
-    op->result.http_status = request->status;
+    if (!atomic_load(&op->let_go)) {
+        op->result.retries += request->all_retries;
+        op->result.attempts = request->attempts;
+        op->result.http_status = request->status;
+    }
 }
 
 /* The waiter sets `awaited` before it looks at the state, we the state before we look at `awaited`. */
@@ -181,6 +183,22 @@ static void wake_waiters(struct s3_op *op)
         return;
     }
     syscall(SYS_futex, &op->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+static void set_outcome(struct s3_op *op)
+{
+    op->result.code = op->error.code;
+    op->result.elapsed_ms = s3i_now_ms() - op->started_ms;
+}
+
+/* A failing operation whose owner has cancelled it: result and error are the owner's from now on. */
+static void let_go_if_cancelled(struct s3_op *op)
+{
+    if (atomic_load(&op->cancel_asked)) {
+        atomic_store(&op->let_go, true);
+        op->reactor->relieved = true;
+        wake_waiters(op);
+    }
 }
 
 void s3i_op_fail(struct s3_op *op, const struct s3_error *error)
@@ -200,11 +218,9 @@ void s3i_op_fail(struct s3_op *op, const struct s3_error *error)
     while ((node = s3i_list_pop(&op->requests)) != NULL) {
         s3i_request_cancel(S3I_OWNER(node, struct s3_request, member));
     }
-    op->result.code = op->error.code;
     if (op->class->on_failed != NULL) {
-        atomic_store(&op->detached, true);
-        op->reactor->relieved = true;
-        wake_waiters(op);
+        set_outcome(op);
+        let_go_if_cancelled(op);
         op->class->on_failed(op);
     } else {
         s3i_op_finish(op);
@@ -213,8 +229,9 @@ void s3i_op_fail(struct s3_op *op, const struct s3_error *error)
 
 void s3i_op_finish(struct s3_op *op)
 {
-    op->result.code = op->error.code;
-    op->result.elapsed_ms = s3i_now_ms() - op->started_ms;
+    if (!atomic_load(&op->let_go)) {
+        set_outcome(op);
+    }
     s3i_list_remove(&op->running);
     S3I_COUNT(operations, 1);
     struct s3_op_listener *listener = op->listener;
@@ -238,7 +255,12 @@ void s3i_op_abandon(struct s3_op *op, int code, const char *message)
 void s3i_op_check_cancel(struct s3_op *op)
 {
     /* The post of a cancel may come before that of the submit: s3i_op_begin looks at the flag then. */
-    if (atomic_load(&op->cancel_asked) && atomic_load(&op->state) == S3I_OP_RUNNING) {
+    if (!atomic_load(&op->cancel_asked) || atomic_load(&op->state) != S3I_OP_RUNNING) {
+        return;
+    }
+    if (op->failing) {
+        let_go_if_cancelled(op);
+    } else {
         struct s3_error error;
         s3i_error_clear(&error);
         s3i_error_set(&error, S3EXT_CANCELLED, "%s", s3i_error_text(S3EXT_CANCELLED));

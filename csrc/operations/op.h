@@ -50,7 +50,7 @@ struct s3_op {
     atomic_bool cancel_asked;
     atomic_bool awaited;       /* somebody waits, or has waited, on `state` */
     atomic_bool on_io_thread;  /* was submitted: a cancel is posted, not just noted */
-    atomic_bool detached;      /* failing, and its requests are cancelled: see s3i_op_let_go */
+    atomic_bool let_go;        /* its driver leaves result and error alone from now on: s3i_op_let_go */
     uint32_t generation;
     bool failing;              /* on_failed has been called */
     bool has_caller;           /* a sync caller waits for it (face) */
@@ -103,7 +103,7 @@ void s3i_op_fail(struct s3_op *op, const struct s3_error *error);
 void s3i_op_finish(struct s3_op *op);
 /* Ends it from outside a reactor: NEW ones that cannot run, or at exit, when no reactor will run again. */
 void s3i_op_abandon(struct s3_op *op, int code, const char *message);
-/* Ends a RUNNING operation whose cancel was asked for; a NEW one ends when it begins. */
+/* Ends a RUNNING operation whose cancel was asked for, or lets it go; a NEW one ends when it begins. */
 void s3i_op_check_cancel(struct s3_op *op);
 
 /* Keeps the answer's headers and sets etag, version, last_modified of the result. An s3_code. */
@@ -122,7 +122,7 @@ static inline bool s3i_op_is_done(const struct s3_op *op)
  */
 static inline bool s3i_op_let_go(const struct s3_op *op)
 {
-    return s3i_op_is_done(op) || (atomic_load(&op->detached) && atomic_load(&op->cancel_asked));
+    return s3i_op_is_done(op) || atomic_load(&op->let_go);
 }
 
 /* Asks it to end; whoever drives it does so. */

@@ -407,7 +407,8 @@ static void send_part(struct op_upload *upload, struct part *part, struct s3_str
 static void send_from_body(struct op_upload *upload)
 {
     struct part *part;
-    while (upload->state == SENDING && upload->started < upload->expected && (part = free_part(upload)) != NULL) {
+    while (upload->state == SENDING && upload->started < upload->expected &&
+           (part = free_part(upload)) != NULL) {
         uint64_t from = (uint64_t)upload->started * upload->part_size;
         uint64_t left = upload->size - from;
         uint64_t size = left < upload->part_size ? left : upload->part_size;
@@ -646,7 +647,8 @@ static void on_confirmed(struct op_upload *upload)
 static void on_aborted(struct op_upload *upload)
 {
     const struct s3_error *error = &upload->control.error;
-    if (error->code != S3EXT_OK && error->code != S3EXT_NOT_FOUND) {
+    bool left_behind = error->code != S3EXT_OK && error->code != S3EXT_NOT_FOUND;
+    if (left_behind && !s3i_op_let_go(&upload->op)) {
         size_t used = strlen(upload->op.error.message);
         snprintf(upload->op.error.message + used, sizeof(upload->op.error.message) - used,
                  "; upload %.*s could not be aborted", (int)upload->id.size, upload->id.data);

@@ -30,7 +30,7 @@ static void work(void)
 
 static void close_and_open(void)
 {
-    while (atomic_load(&working) > 0) {
+    do {
         CHECK(s3i_gate_close(10000));
         atomic_fetch_add(&closed, 1);
         CHECK(atomic_load(&inside) == 0);
@@ -42,7 +42,7 @@ static void close_and_open(void)
         atomic_fetch_sub(&closed, 1);
         s3i_gate_open();
         usleep(200);
-    }
+    } while (atomic_load(&working) > 0);
 }
 
 static void *work_or_close(void *number)

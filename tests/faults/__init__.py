@@ -1,4 +1,4 @@
-"""Faults against the whole client: whatever a server, a proxy or a network does wrong, one file for each area.
+"""Faults against the whole client: what servers, proxies and networks do wrong, a file for each area.
 
 Every test goes through the public API, meets one fault of the verifying server, and says what must come of
 it: the right bytes or one error of the right class with the right attributes; how many requests are seen on

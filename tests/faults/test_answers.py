@@ -128,7 +128,9 @@ def test_a_success_that_is_no_result_is_tried_once_more_and_refused(server, coun
 
 
 @LATE
-@pytest.mark.parametrize("body", [b"<Error>", b"<Error/>", b" <Error><Code/></Error>"], ids=["cut", "empty", "blank"])
+@pytest.mark.parametrize(
+    "body", [b"<Error>", b"<Error/>", b" <Error><Code/></Error>"], ids=["cut", "empty", "blank"]
+)
 def test_an_error_without_a_code_inside_a_success_is_retried(server, counters, sync, operation, body):
     server.put("k", b"data")
     act, match = OPERATIONS[operation]
@@ -213,7 +215,7 @@ def test_a_page_without_end_is_refused_in_bounded_memory(server, sync):
 @pytest.mark.parametrize(
     "body",
     [
-        b"<!DOCTYPE l [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;'>]><ListBucketResult>&b;</ListBucketResult>",
+        b"<!DOCTYPE l [<!ENTITY a 'aaaaa'><!ENTITY b '&a;&a;&a;'>]><ListBucketResult>&b;</ListBucketResult>",
         b"<!DOCTYPE l [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><ListBucketResult><Prefix>&x;</Prefix></ListBucketResult>",
         b"<ListBucketResult>" + b"<a>" * 100_000,
         b"<ListBucketResult><Contents><Size>99999999999999999999999</Size></Contents></ListBucketResult>",
@@ -234,8 +236,11 @@ def test_hostile_pages_are_refused(server, sync, body):
 
 @pytest.mark.parametrize(
     "flood",
-    [faults.header_flood(20_000), faults.huge_header(2_000_000), faults.informational(100_000)],
-    ids=["many", "huge", "1xx"],
+    [
+        pytest.param(faults.header_flood(20_000), id="many"),
+        pytest.param(faults.huge_header(2_000_000), id="huge"),
+        pytest.param(faults.informational(100_000), id="1xx"),
+    ],
 )
 def test_floods_of_headers_are_refused(server, counters, sync, flood):
     server.put("k", b"data")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -208,7 +208,7 @@ def test_descriptors_do_not_grow_with_failures(server, closed_port):
     server.put("k", b"data")
 
     def count():
-        return len(os.listdir("/proc/self/fd"))
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
     def storm():
         lost = connect(f"http://127.0.0.1:{closed_port}", max_retries=3)

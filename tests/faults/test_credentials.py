@@ -82,7 +82,9 @@ def test_an_expired_token_is_renewed_once_and_the_request_goes_on(server, counte
     assert provider.calls == 2
 
 
-@pytest.mark.parametrize("code", ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"])
+@pytest.mark.parametrize(
+    "code", ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"]
+)
 def test_all_codes_for_it_are_known(server, way, provider, code):
     server.put("k", b"data")
     server.faults.add(Fault(faults.s3_error(code, status=400), times=1))
@@ -112,7 +114,8 @@ def test_64_threads_that_wait_are_served_by_one_refresh(server, provider):
     store = connect(server, credential_provider=provider)
     got = []
     threads = [
-        threading.Thread(target=lambda: got.append(bytes(store.get_range("k", start=0, end=4)))) for _ in range(64)
+        threading.Thread(target=lambda: got.append(bytes(store.get_range("k", start=0, end=4))))
+        for _ in range(64)
     ]
     for thread in threads:
         thread.start()

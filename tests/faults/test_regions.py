@@ -13,7 +13,15 @@ import pytest
 from s3ext import exceptions
 from s3ext.store import S3Store
 from tests.faults.tools import PART, connect, pattern, read, retrying
-from tests.server import ACCESS_KEY, SECRET_KEY, Fault, ForwardProxy, VerifyingServer, faults, make_certificate
+from tests.server import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    Fault,
+    ForwardProxy,
+    VerifyingServer,
+    faults,
+    make_certificate,
+)
 
 TOKEN = "canary/session+token=="
 
@@ -134,7 +142,8 @@ def test_a_region_is_corrected_once_for_a_request(cloud, way):
 
 
 @pytest.mark.parametrize(
-    "region", ["evil.example/", "x@evil.example", "a" * 100, "us-west-2.evil.example", "US-WEST-2", "a b", "%0d%0a"]
+    "region",
+    ["evil.example/", "x@evil.example", "a" * 100, "us-west-2.evil.example", "US-WEST-2", "a b", "%0d%0a"],
 )
 def test_a_region_that_is_none_does_not_become_a_host(cloud, way, region):
     cloud.server.faults.add(Fault(faults.redirect(301, region=region), times=None))
@@ -179,17 +188,19 @@ def test_a_redirect_is_never_followed(server, counters, sync, status, operation)
         location = f"{attacker.url}/bucket/k"
         server.faults.add(Fault(faults.redirect(status, location=location), times=None))
         store = connect(
-            server, access_key_id="AKIDTOKEN00000000001", secret_access_key="token-secret", session_token=TOKEN
+            server,
+            access_key_id="AKIDTOKEN00000000001",
+            secret_access_key="token-secret",
+            session_token=TOKEN,
         )
+        act = {
+            "get": lambda: store.get("k"),
+            "put": lambda: store.put("k", b"data"),
+            "delete": lambda: store.delete("k"),
+            "list": lambda: store.list().collect(),
+        }[operation]
         with pytest.raises(exceptions.GenericError) as caught:
-            if operation == "get":
-                store.get("k")
-            elif operation == "put":
-                store.put("k", b"data")
-            elif operation == "delete":
-                store.delete("k")
-            else:
-                store.list().collect()
+            act()
         assert (caught.value.status, caught.value.attempts) == (status, 1)
         assert attacker.requests == []
         assert attacker.connections_opened == 0

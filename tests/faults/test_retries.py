@@ -1,10 +1,11 @@
-"""What is retried, how often, after which waits, and when it ends: the classes of failures, seen from outside."""
+"""What is retried, how often, after which waits, and when it ends."""
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
 from email.utils import formatdate
+from itertools import pairwise
 
 import pytest
 
@@ -198,6 +199,19 @@ def test_a_conditional_put_whose_answer_is_lost_is_not_sent_twice(server, way, m
     assert len(server.find("PUT", "k")) == 1
 
 
+@pytest.mark.xfail(
+    strict=False, reason="libcurl repeats any request by itself on a kept connection that died"
+)
+@pytest.mark.parametrize("action", [faults.lose_answer(), faults.lose_answer(reset=True)], ids=["fin", "rst"])
+def test_a_conditional_put_on_a_kept_connection_is_not_sent_twice_either(server, way, action):
+    store = connect(server)
+    way(store, "put", "other", b"data")
+    server.faults.add(Fault(action, method="PUT", key="k"))
+    with pytest.raises(exceptions.GenericError):
+        way(store, "put", "k", b"data", mode="create")
+    assert len(server.find("PUT", "k")) == 1
+
+
 def test_a_conditional_put_that_was_refused_is_sent_again(server, counters, way):
     server.faults.add(Fault(faults.s3_error("ConditionalRequestConflict"), method="PUT"))
     server.faults.add(Fault(faults.slow_down(), method="PUT", nth=2))
@@ -220,7 +234,7 @@ def test_no_retries_can_be_asked_for(server, counters, way):
 
 def gaps(server):
     arrived = [request.arrived for request in server.requests]
-    return [later - earlier for earlier, later in zip(arrived, arrived[1:], strict=False)]
+    return [later - earlier for earlier, later in pairwise(arrived)]
 
 
 def test_waits_are_random_up_to_a_bound_that_grows_to_the_largest(server, sync):
@@ -294,12 +308,22 @@ def test_retries_end_with_the_time_for_them(server, sync):
     assert 3 <= caught.value.attempts < 60
 
 
-# The host's budget, and the limiter.
+# The host's budget, and the limiter. What is left of them stays with the host and port as long as the process
+# lives, so these tests use an address of their own: another test's server may get the same port.
+
+
+@pytest.fixture
+def lonely_server(request):
+    host = f"127.0.1.{1 + abs(hash(request.node.name)) % 250}"
+    with VerifyingServer(host=host) as server:
+        yield server
+        assert not server.errors
 
 
 @pytest.mark.smoke
-def test_a_server_in_trouble_is_not_drowned(server, counters, sync):
+def test_a_server_in_trouble_is_not_drowned(lonely_server, counters, sync):
     """A budget of 500 tokens, 5 for each of these retries; each plain success brings one back."""
+    server = lonely_server
     server.put("k", b"data")
     fault = server.faults.add(Fault(faults.html_error(500), times=None))
     store = connect(server, retry_config=retrying(1000, first_ms=0, most_ms=0))
@@ -319,7 +343,8 @@ def test_a_server_in_trouble_is_not_drowned(server, counters, sync):
     assert caught.value.attempts == 3
 
 
-def test_the_budget_of_one_host_is_not_that_of_another(server, sync):
+def test_the_budget_of_one_host_is_not_that_of_another(lonely_server, sync):
+    server = lonely_server
     server.faults.add(Fault(faults.html_error(500), times=None))
     with pytest.raises(exceptions.GenericError):
         ask(sync, connect(server, retry_config=retrying(1000, first_ms=0, most_ms=0)))
@@ -329,7 +354,8 @@ def test_the_budget_of_one_host_is_not_that_of_another(server, sync):
         assert ask(sync, connect(other)) == b"data"
 
 
-def test_throttling_cuts_the_requests_in_flight(server, sync):
+def test_throttling_cuts_the_requests_in_flight(lonely_server, sync):
+    server = lonely_server
     data = pattern(64 * PART)
     server.put("k", data)
     server.faults.add(Fault(faults.slow_down(), method="GET", nth=3))

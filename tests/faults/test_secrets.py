@@ -52,7 +52,13 @@ def everything_about(error):
     """All that a program can print of an exception, its causes and tracebacks' lines included."""
     texts = ["".join(traceback.format_exception(error))]
     while error is not None:
-        texts += [str(error), repr(error), repr(vars(error)), repr(error.args), repr(pickle.loads(pickle.dumps(error)))]
+        texts += [
+            str(error),
+            repr(error),
+            repr(vars(error)),
+            repr(error.args),
+            repr(pickle.loads(pickle.dumps(error))),
+        ]
         error = error.__cause__ or error.__context__
     return "\n".join(texts)
 
@@ -63,9 +69,7 @@ def test_no_failure_shows_a_secret(server, caplog, capfd, action):
     caplog.set_level(logging.NOTSET)
     server.add_credential(KEY, SECRET, token=TOKEN)
     server.put("k", b"data")
-    store = connect(
-        server, access_key_id=KEY, secret_access_key=SECRET, session_token=TOKEN, max_retries=1
-    )
+    store = connect(server, access_key_id=KEY, secret_access_key=SECRET, session_token=TOKEN, max_retries=1)
     server.faults.add(Fault(ACTIONS[action], times=None))
     seen = [repr(store), str(store), repr(s3ext.stats())]
     failures = 0

@@ -27,7 +27,9 @@ def chunks_of(data, size=10_000):
 
 def upload(way, store, kind="buffer", data=DATA, key="k", **options):
     """Upload in parts of PART bytes, from one of the KINDS of sources."""
-    source = {"buffer": lambda: data, "file": lambda: io.BytesIO(data), "chunks": lambda: chunks_of(data)}[kind]()
+    source = {"buffer": lambda: data, "file": lambda: io.BytesIO(data), "chunks": lambda: chunks_of(data)}[
+        kind
+    ]()
     return way(store, "put", key, source, use_multipart=True, chunk_size=PART, **options)
 
 
@@ -296,7 +298,7 @@ def test_a_complete_that_fails_aborts_the_upload(server, aborted, way, kind, act
 
 
 def test_an_object_that_was_there_before_is_not_taken_for_the_upload(server, way):
-    """Complete is never done, and the object of the same content is older: the upload must still be aborted."""
+    """Complete is never done, the same object is there from before: the upload must still be aborted."""
     store = connect(server, max_retries=1)
     upload(way, store)
     server.store.completed.clear()
@@ -375,11 +377,11 @@ def test_a_cancelled_upload_is_aborted(server, aborted):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        end = time.monotonic() + 5
-        while server.store.uploads and time.monotonic() < end:
-            await asyncio.sleep(0.01)
 
     asyncio.run(main())
+    end = time.monotonic() + 5
+    while server.store.uploads and time.monotonic() < end:
+        time.sleep(0.01)
     fault.release()
     aborted()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 
 import s3ext
 from s3ext.store import S3Store
@@ -29,9 +30,12 @@ _COUNTED = (
 )
 
 
+@cache
 def pattern(size, seed=0):
     """Make bytes in which no two places are alike."""
-    block = b"".join((seed * 1_000_003 + n * 2_654_435_761).to_bytes(8, "big")[-4:] for n in range(size // 4 + 1))
+    block = b"".join(
+        (seed * 1_000_003 + n * 2_654_435_761).to_bytes(8, "big")[-4:] for n in range(size // 4 + 1)
+    )
     return block[:size]
 
 

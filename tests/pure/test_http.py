@@ -19,7 +19,7 @@ ffi, lib = load(
     ["pure/http.c"],
     """
     struct s3_str { const char *data; size_t size; };
-    struct s3_buf { char *data; size_t size; size_t capacity; size_t limit; bool fixed; bool failed; bool starved; };
+    struct s3_buf { char *data; size_t size, capacity, limit; bool fixed, failed, starved; };
     void s3i_buf_init(struct s3_buf *buf, size_t limit);
     void s3i_buf_clear(struct s3_buf *buf);
     int s3i_http_status(struct s3_str line);

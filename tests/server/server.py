@@ -154,7 +154,6 @@ class VerifyingServer:
         self._api = Api(self.store)
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._listener: socket.socket | None = None
-        self._acceptor: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         for name in buckets:
@@ -331,15 +330,7 @@ class VerifyingServer:
     def stop_listening(self) -> None:
         """Refuse new connections (ECONNREFUSED); those that are open go on."""
 
-        def close() -> None:
-            if self._acceptor is not None:
-                self._acceptor.cancel()
-            self._acceptor = None
-            if self._listener is not None:
-                self._listener.close()
-            self._listener = None
-
-        self._call(close)
+        self._call(self._close_listener)
 
     def listen_again(self) -> None:
         """Accept connections again, on the same port."""
@@ -394,24 +385,41 @@ class VerifyingServer:
     def _start_accepting(self) -> None:
         assert self._loop is not None
         assert self._listener is not None
-        self._acceptor = self._loop.create_task(self._accept(self._loop, self._listener))
+        # A callback, not a task: one that is cancelled in the wrong moment loses the socket it has accepted.
+        self._loop.add_reader(self._listener, self._accept, self._loop, self._listener)
 
-    async def _accept(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+    def _accept(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
         while True:
-            sock, _ = await loop.sock_accept(listener)
+            try:
+                sock, _ = listener.accept()
+            except OSError:  # Nobody is left, or who came is gone again.
+                return
+            sock.setblocking(False)
             self.connections_opened += 1
             connection = Connection(loop, sock, self.connections_opened)
-            self._connections[connection] = loop.create_task(self._serve(connection))
+            task = loop.create_task(self._serve(connection))
+            # Also if it is cancelled before it has begun.
+            task.add_done_callback(lambda _, connection=connection: self._forget(connection))
+            self._connections[connection] = task
             self.peak_connections = max(self.peak_connections, len(self._connections))
 
+    def _forget(self, connection: Connection) -> None:
+        connection.close()
+        self._connections.pop(connection, None)
+
+    def _close_listener(self) -> None:
+        if self._listener is not None:
+            assert self._loop is not None
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+        self._listener = None
+
     async def _shut_down(self) -> None:
-        tasks = [task for task in (self._acceptor, *self._connections.values()) if task is not None]
+        self._close_listener()
+        tasks = list(self._connections.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
         asyncio.get_running_loop().stop()
 
     async def _serve(self, connection: Connection) -> None:
@@ -436,8 +444,7 @@ class VerifyingServer:
             self.errors.append(WireError("ServerBug", repr(error)))
             self.crashes.append(error)
         finally:
-            connection.close()
-            self._connections.pop(connection, None)
+            self._forget(connection)
 
     async def _serve_one(self, connection: Connection) -> bool:
         """Serve one request; return whether the connection goes on."""

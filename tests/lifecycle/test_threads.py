@@ -1,0 +1,161 @@
+"""Crowds of threads on one store."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lifecycle.process import run
+
+CROWD = """
+import asyncio, threading
+failed = []
+def guarded(function, *arguments):
+    try:
+        function(*arguments)
+    except BaseException as error:
+        failed.append(error)
+def crowd(count, function):
+    threads = [threading.Thread(target=guarded, args=(function, number)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed, failed[:3]
+"""
+
+
+@pytest.mark.smoke
+def test_a_thousand_threads(server):
+    """With 1,024 descriptors, as most systems have it; the limiter holds, and all get their own bytes."""
+    run(
+        server,
+        CROWD
+        + """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+threading.stack_size(256 * 1024)
+barrier = threading.Barrier(1000)
+def one(number):
+    barrier.wait()
+    for at in (number, 2 * number):
+        assert store.get_range(KEY, start=at, end=at + 1000) == content(at, at + 1000)
+crowd(1000, one)
+assert s3ext.stats()["retries"] == 0
+settled()
+""",
+        limit=60,
+    )
+    assert server.peak_in_flight <= 64
+    assert server.connections_opened <= 80
+
+
+def test_sync_and_async_and_threads_that_come_and_go(server):
+    run(
+        server,
+        CROWD
+        + """
+def one(number):
+    for _ in range(5):
+        if number % 3 == 0:
+            asyncio.run(store.head_async(KEY))
+        elif number % 3 == 1:
+            check(start=number, end=number + 10_000)
+        else:
+            assert sum(map(len, store.get(KEY).stream(1_000_000))) == SIZE
+for _ in range(3):
+    crowd(24, one)
+settled()
+""",
+        limit=40,
+    )
+
+
+def test_one_store_made_and_used_by_many_threads_at_once(server):
+    """The client, the I/O thread and the queues are made once, whoever comes first."""
+    run(
+        server,
+        CROWD
+        + """
+barrier = threading.Barrier(32)
+def one(number):
+    barrier.wait()
+    if number % 2:
+        asyncio.run(store.head_async(KEY))
+    else:
+        check()
+crowd(32, one)
+from s3ext import _clients
+assert len(_clients._clients) == 1
+until(lambda: len(os.listdir("/proc/self/task")) == 2)
+""",
+    )
+
+
+def test_one_stream_shared_by_threads(server):
+    """An error for whoever comes while another reads, the next piece for who does; no byte twice or lost."""
+    server.put("large", bytes(1_000_000) * 30)
+    for number in range(1200):
+        server.put(f"many/{number:04}", b"")
+    run(
+        server,
+        CROWD
+        + """
+stream = store.get("large").stream(1_000_000)
+seen = []
+def one(number):
+    while True:
+        try:
+            seen.append(len(next(stream)))
+        except ValueError:
+            time.sleep(0.001)
+        except StopIteration:
+            return
+crowd(6, one)
+assert sum(seen) == 30_000_000
+listing, refused, entries = store.list("many", chunk_size=10), [], []
+def lister(number):
+    while True:
+        try:
+            entries.extend(next(listing))
+        except ValueError as error:
+            assert "another thread" in str(error)
+            time.sleep(0.001)
+        except StopIteration:
+            return
+crowd(4, lister)
+assert len({entry["path"] for entry in entries}) == len(entries) == 1200
+async def both():
+    stream = (await store.get_async("large")).stream(1_000_000)
+    answers = await asyncio.gather(*[anext(stream) for _ in range(40)], return_exceptions=True)
+    assert sum(isinstance(answer, bytes) for answer in answers) >= 1
+    assert all(isinstance(answer, (bytes, ValueError)) for answer in answers)
+    got = sum(len(answer) for answer in answers if isinstance(answer, bytes))
+    assert got + sum([len(piece) async for piece in stream]) == 30_000_000
+asyncio.run(both())
+settled()
+""",
+    )
+
+
+def test_results_freed_by_other_threads_than_their_makers(server):
+    run(
+        server,
+        CROWD
+        + """
+import queue
+handed = queue.Queue()
+def one(number):
+    if number % 2:
+        for _ in range(30):
+            handed.put((store.get_range(KEY, start=0, end=200_000), store.get(KEY), store.get(KEY).stream(65536)))
+    else:
+        for _ in range(30):
+            body, result, stream = handed.get()
+            assert body[:10] == content(0, 10)
+            next(stream)
+            del body, result, stream
+crowd(8, one)
+settled()
+""",
+        limit=40,
+    )
