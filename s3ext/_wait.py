@@ -19,8 +19,8 @@ of the loop; completions arrive in batches through one descriptor. A cancelled t
 operation, and with it the buffers that C may still touch, stays registered until the core has confirmed its
 end.
 
-Invariants: one thread or task at a time drives a generator (`_claim`). An operation is freed exactly once, by `Operation.release` or, when that came too early, by the
-queue that drained its token: whoever takes it out of `LoopQueue.abandoned`. A queue refers to its loop
+Invariants: one thread or task at a time drives a generator (see `_claim`). An operation is freed exactly
+once, by `Operation.release` or, when that came too early, by the queue that drained its token: whoever takes it out of `LoopQueue.abandoned`. A queue refers to its loop
 weakly; it is closed when the loop is collected, or when another loop's queue is made after the loop was
 closed.
 """

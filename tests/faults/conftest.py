@@ -48,8 +48,8 @@ def server():
 def fresh_server():
     """The same, but every request comes on a connection of its own.
 
-    On a connection that was used before and dies without an answer libcurl repeats a request by itself, which no
-    counter shows.
+    On a connection that was used before and dies without an answer libcurl repeats a request by itself,
+    which no counter shows.
     """
     with VerifyingServer(min_part_size=0, max_requests_per_connection=1) as server:
         yield server

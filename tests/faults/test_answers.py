@@ -44,7 +44,6 @@ def asked(server, operation):
 # Errors inside a 200 answer.
 
 
-@pytest.mark.smoke
 @LATE
 @pytest.mark.parametrize("spaces", [0, 3, 5000])
 @pytest.mark.parametrize(

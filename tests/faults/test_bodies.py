@@ -317,7 +317,6 @@ def test_another_success_than_the_one_asked_for_is_refused(server, way, status):
 # Servers without ranges.
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_server_without_ranges_is_read_once_and_remembered(server, counters, way, shape):
     data = pattern(LARGE)
@@ -386,7 +385,6 @@ def test_a_range_behind_the_end_of_a_whole_answer_is_an_error(server, way):
 # Objects that change.
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_object_replaced_between_parts_is_an_error_not_a_mixture(server, counters, way, shape):
     server.put("k", pattern(LARGE))

@@ -107,7 +107,6 @@ def test_connections_are_kept_and_used_again(server, sync):
     assert server.connections_opened == 1
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("reset", [False, True], ids=["fin", "rst"])
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 def test_idle_connections_that_the_server_closed_surface_nowhere(tls, reset, way):

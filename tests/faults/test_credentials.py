@@ -57,7 +57,6 @@ def provider(server):
     assert {error.code for error in server.take_errors()} <= {"ExpiredToken"}
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("operation", ["get", "put", "list", "delete", "copy", "delete_many", "head"])
 def test_an_expired_token_is_renewed_once_and_the_request_goes_on(server, counters, way, provider, operation):
     server.put("k", b"data")
@@ -93,7 +92,6 @@ def test_all_codes_for_it_are_known(server, way, provider, code):
     assert provider.calls == 2
 
 
-@pytest.mark.smoke
 def test_64_that_wait_are_served_by_one_refresh(server, provider):
     server.put("k", b"data")
     store = connect(server, credential_provider=provider, client_options={"concurrency": 64})

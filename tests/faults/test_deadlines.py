@@ -53,7 +53,6 @@ def ask(way, store):
     return bytes(way(store, "get_range", "k", start=0, end=4))
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("at", ["accept", "request", "answer", "head"])
 def test_an_answer_that_does_not_come_is_asked_for_again(server, counters, sync, at):
     server.put("k", b"data")
@@ -171,7 +170,6 @@ def test_a_total_deadline_is_of_one_request_and_resumes(server, counters, sync):
     assert counters() == {"retries": 1, "retries_transport": 1, "resumed": 1}
 
 
-@pytest.mark.smoke
 def test_a_host_that_does_not_answer_a_connect_is_a_timeout(counters, way, full_backlog):
     store = connect(full_backlog, client_options={"connect_timeout": "80ms"}, max_retries=1)
     begun = time.monotonic()
@@ -203,7 +201,7 @@ def test_a_handshake_that_does_not_end_is_a_connect_timeout(counters, sync):
 
 def test_a_dead_host_does_not_hold_up_another(server, full_backlog):
     server.put("k", b"data")
-    dead = connect(full_backlog, client_options={"connect_timeout": "1s"}, max_retries=0)
+    dead = connect(full_backlog, client_options={"connect_timeout": "1500ms"}, max_retries=0)
     store = connect(server)
 
     async def main():
@@ -216,7 +214,7 @@ def test_a_dead_host_does_not_hold_up_another(server, full_backlog):
         return took, await asyncio.gather(*waiting, return_exceptions=True)
 
     took, failures = asyncio.run(main())
-    assert took < 0.5
+    assert took < 1.4
     assert all(isinstance(failure, exceptions.RequestTimeoutError) for failure in failures)
 
 
@@ -228,14 +226,15 @@ def test_a_stalled_read_does_not_hold_up_others_of_its_host(server):
     slow = [threading.Thread(target=store.head, args=("slow",)) for _ in range(5)]
     for thread in slow:
         thread.start()
-    fault.wait_hit(5)
-    begun = time.monotonic()
-    for _ in range(20):
-        assert store.head("k")["size"] == 4
-    assert time.monotonic() - begun < 0.5
-    fault.release()
-    for thread in slow:
-        thread.join(5)
+    try:
+        fault.wait_hit(5)
+        for _ in range(20):
+            assert store.head("k")["size"] == 4
+        assert all(thread.is_alive() for thread in slow)
+    finally:
+        fault.release()
+        for thread in slow:
+            thread.join(5)
 
 
 def test_retry_timeout_ends_a_part_that_keeps_stalling(server, sync):

@@ -61,7 +61,6 @@ def test_a_proxy_carries_requests(serve, way, kind, tls):
         assert not any(request.header("proxy-authorization") for request in server.requests)
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("login", ["", f"{USER}:wrong-{PASSWORD}@"], ids=["none", "wrong"])
 def test_a_proxy_that_wants_another_login_is_an_error(serve, counters, way, login):
     server = serve(True)

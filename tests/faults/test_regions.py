@@ -178,7 +178,6 @@ def test_a_head_names_the_region_without_a_document(server, way):
 # Redirects.
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("operation", ["get", "put", "delete", "list"])
 def test_a_redirect_is_never_followed(server, counters, sync, status, operation):

@@ -60,7 +60,6 @@ def aborted(server):
 # Parts.
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("action", "cause"),

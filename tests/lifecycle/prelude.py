@@ -43,7 +43,7 @@ _block = b""
 
 def content(start: int = 0, end: int = SIZE) -> bytes:
     """Return the bytes [start, end) of what tests.server.PatternBody holds."""
-    global _block
+    global _block  # noqa: PLW0603 - made when first needed
     _block = _block or Random(0).randbytes(PERIOD)
     place = start % PERIOD
     return (_block * (2 + (end - start) // PERIOD))[place : place + end - start]
@@ -53,7 +53,7 @@ def connect(**options):
     """Make a store on the test's server."""
     ca = os.environ.get("LIFECYCLE_CA")
     if ca:
-        with open(ca, "rb") as file:
+        with open(ca, "rb") as file:  # noqa: PTH123 - pathlib is not light
             options = {"root_certificate": file.read(), **options}
     if "credential_provider" not in options:
         id_, secret = os.environ["LIFECYCLE_KEYS"].split(" ")
@@ -72,12 +72,12 @@ def check(on=store, start: int = 5, end: int = 100_005) -> None:
 
 def fd_count() -> int:
     """Count the open descriptors of this process."""
-    return len(os.listdir("/proc/self/fd")) - 1
+    return len(os.listdir("/proc/self/fd")) - 1  # noqa: PTH208 - as above
 
 
 def rss() -> int:
     """Return the resident memory of this process in bytes."""
-    with open("/proc/self/statm", encoding="ascii") as file:
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - as above
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -136,7 +136,7 @@ def fork(work, ending: str = "os._exit"):
         work()
     except SystemExit:  # a child of this child ends
         raise
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it is, the child must not go on
         import traceback
 
         traceback.print_exc()

@@ -47,7 +47,7 @@ class Script:
         limit: float = 8,
         environment: dict[str, str] | None = None,
     ) -> None:
-        if KEY not in server.keys():
+        if KEY not in {*server.keys()}:
             server.put(KEY, PatternBody(SIZE))
         self.limit = limit * SLOW
         self.seconds = 0.0

@@ -254,8 +254,8 @@ def test_a_stream_dropped_by_a_cancelled_task(server, loop):
                 await asyncio.gather(task, return_exceptions=True)
         with asyncio.Runner(loop_factory={loop}) as runner:
             runner.run(main())
-            gc.collect()
-            settled()
+        gc.collect()
+        settled()
         """,
     )
     server.take_errors()

@@ -1,4 +1,4 @@
-"""Forks in every form: before any use, after use, under way; children that work, and children that just end."""
+"""Forks in every form: before any use, after use, amid transfers; children that work, or just end."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ def any_server(request):
     return request.getfixturevalue("server" if request.param == "plain" else "tls_server")
 
 
+USES = {
+    "unused": "pass",
+    "after-sync": "check()",
+    "after-async": "asyncio.run(store.head_async(KEY))",
+    "after-both": "check(); asyncio.run(store.head_async(KEY))",
+}
+
+
 @pytest.mark.smoke
-@pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize(
-    "use",
-    ["pass", "check()", "asyncio.run(store.head_async(KEY))", "check(); asyncio.run(store.head_async(KEY))"],
-    ids=["unused", "after-sync", "after-async", "after-both"],
+    ("use", "ending"),
+    [*((use, "sys.exit") for use in USES), ("after-both", "os._exit"), ("after-both", "exception")],
 )
 def test_a_child_works_as_its_parent_does(any_server, use, ending):
     run(
@@ -36,7 +42,7 @@ def test_a_child_works_as_its_parent_does(any_server, use, ending):
             check()
             asyncio.run(later())
             check()
-        {use}
+        {USES[use]}
         wait = fork(work, {ending!r})
         work()
         wait()
@@ -204,7 +210,7 @@ def test_children_of_children(any_server):
 
 
 def test_descriptors_do_not_pile_up_from_child_to_child(server):
-    """A child keeps none of its parent's sockets; what libcurl has for itself is bounded by a few a reactor."""
+    """A child keeps none of its parent's; what libcurl has for itself is bounded by a few a reactor."""
     run(
         server,
         """
@@ -336,10 +342,8 @@ if __name__ == "__main__":
     )
     run(
         server,
-        f"import sys, runpy; sys.argv = ['pool_main', {method!r}]; runpy.run_path({str(script)!r}, run_name='__main__')"
-        if method == "fork"
-        else f"""
-        import subprocess, sys
+        f"""
+        import subprocess
         subprocess.run([sys.executable, {str(script)!r}, {method!r}], check=True)
         """,
         limit=40,
@@ -370,21 +374,25 @@ def test_a_program_started_while_transfers_run(any_server):
         import asyncio, subprocess, sys, threading
         async def many():
             for _ in range(4):
-                bodies = await asyncio.gather(*[store.get_range_async(KEY, start=0, end=SIZE) for _ in range(8)])
-                assert all(body == content() for body in bodies)
+                calls = [store.get_range_async(KEY, start=0, end=SIZE) for _ in range(8)]
+                assert all(body == content() for body in await asyncio.gather(*calls))
         def sync():
             for _ in range(6):
                 assert store.get_range(KEY, start=0, end=SIZE) == content()
         threads = [threading.Thread(target=lambda: asyncio.run(many())), threading.Thread(target=sync)]
-        ended = []
         for thread in threads:
             thread.start()
-        show = "import os; print(sum('socket' in os.readlink(f'/proc/self/fd/{f}') for f in os.listdir('/proc/self/fd')" \\
-               " if os.path.islink(f'/proc/self/fd/{f}')))"
+        show = (
+            "import os, socket, stat\\n"
+            "there = lambda fd: os.path.exists(f'/proc/self/fd/{fd}')\\n"
+            "fds = [int(fd) for fd in os.listdir('/proc/self/fd') if there(fd)]\\n"
+            "found = [socket.socket(fileno=fd).family for fd in fds if stat.S_ISSOCK(os.stat(fd).st_mode)]\\n"
+            "print(found.count(socket.AF_INET))\\n"
+        )
         for number in range(6):
             options = {"preexec_fn": lambda: None} if number % 2 else {}
-            done = subprocess.run([sys.executable, "-S", "-E", "-c", show], capture_output=True, check=True,
-                                  close_fds=True, **options)
+            command = [sys.executable, "-S", "-E", "-c", show]
+            done = subprocess.run(command, capture_output=True, check=True, close_fds=False, **options)
             assert done.stdout.strip() == b"0", done.stdout
         for thread in threads:
             thread.join()
@@ -482,7 +490,8 @@ def test_forks_and_submissions_race(server):
         stop = time.monotonic() + 3
         async def churn():
             while time.monotonic() < stop:
-                tasks = [asyncio.ensure_future(store.get_range_async(KEY, start=0, end=1000)) for _ in range(8)]
+                calls = [store.get_range_async(KEY, start=0, end=1000) for _ in range(8)]
+                tasks = [asyncio.ensure_future(call) for call in calls]
                 await asyncio.sleep(0.0005)
                 for task in tasks[::2]:
                     task.cancel()

@@ -28,7 +28,7 @@ def measured(work, rounds, grown_by=1_500_000):
 
 def measure(server, work, setup="", limit=60):
     """Run a script in which `measured(work, rounds)` does something again and again."""
-    run(server, MEASURED.format(setup=setup, work=work, slow=20 if SLOW > 1 else 1), limit=limit)
+    run(server, MEASURED.format(setup=setup, work=work, slow=1000 if SLOW > 1 else 1), limit=limit)
 
 
 @pytest.mark.smoke
@@ -66,8 +66,8 @@ def fails(call, *kinds):
         return
     raise SystemExit("it did not fail")
 async def batch():
-    answers = await asyncio.gather(*[on.get_async(key) for key in ("missing", "denied") * 20],
-                                   return_exceptions=True)
+    calls = [on.get_async(key) for key in ("missing", "denied") * 20]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(answer, s3ext.exceptions.BaseError) for answer in answers)
 def work():
     fails(lambda: on.get("missing"))
@@ -171,7 +171,9 @@ def test_descriptors_that_have_run_out(server):
         """
         import asyncio, resource, threading
         from s3ext.exceptions import BaseError
-        on = connect(retry_config={"max_retries": 2, "backoff": {"init_backoff": __import__("datetime").timedelta(milliseconds=20)}})
+        from datetime import timedelta
+        backoff = {"init_backoff": timedelta(milliseconds=20)}
+        on = connect(retry_config={"max_retries": 2, "backoff": backoff})
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         def without(spare, call):
             hog = []

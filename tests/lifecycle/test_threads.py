@@ -147,7 +147,8 @@ handed = queue.Queue()
 def one(number):
     if number % 2:
         for _ in range(30):
-            handed.put((store.get_range(KEY, start=0, end=200_000), store.get(KEY), store.get(KEY).stream(65536)))
+            body = store.get_range(KEY, start=0, end=200_000)
+            handed.put((body, store.get(KEY), store.get(KEY).stream(65536)))
     else:
         for _ in range(30):
             body, result, stream = handed.get()
