@@ -96,6 +96,7 @@ def failure(
     details = [text(view.host) or operation.client.host, f"attempts={attempts}"]
     if request_id:
         details.append(f"request id {request_id}")
+    operation.end_export()
     line = f"{_VERBS.get(name, name)} {target} failed: "
     line += f"{answer}: {said}" if answer else said
     line += f" ({', '.join(details)})"

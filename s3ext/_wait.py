@@ -20,9 +20,9 @@ operation, and with it the buffers that C may still touch, stays registered unti
 end.
 
 Invariants: one thread or task at a time drives a generator (see `_claim`). An operation is freed exactly
-once, by `Operation.release` or, when that came too early, by the queue that drained its token: whoever takes it out of `LoopQueue.abandoned`. A queue refers to its loop
-weakly; it is closed when the loop is collected, or when another loop's queue is made after the loop was
-closed.
+once, by `Operation.release` or, when that came too early, by the queue that drained its token: whoever
+takes it out of `LoopQueue.abandoned`. A queue refers to its loop weakly; it is closed when the loop is
+collected, or when another loop's queue is made after the loop was closed.
 """
 
 from __future__ import annotations
@@ -109,6 +109,16 @@ class Operation:
                 lib.s3ext_op_cancel(self.handle)
                 _see_the_end(lib.s3ext_op_wait, self.handle)
         self.free()
+
+    def end_export(self) -> None:
+        """Let go of a buffer of the caller's after a failure, once the core is through with it.
+
+        The frames of a traceback may keep it exported for long; and CPython 3.11 crashes when its collector
+        finds a memoryview with an export in a cycle, which a kept exception easily makes.
+        """
+        keep, self.keep = self.keep, None
+        if isinstance(keep, ffi.CData):
+            ffi.release(keep)
 
     def free(self) -> None:
         """Let go of the handle and of the buffers; only for who knows that the core is through with them."""
@@ -276,6 +286,7 @@ def _run_here(operation: Operation) -> None:
         lib.s3ext_op_cancel(handle)
         _see_the_end(lib.s3ext_op_run, handle)
         operation.state = DONE
+        operation.end_export()
         raise
     operation.state = DONE
 

@@ -311,7 +311,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *k
 {
     (void)easy;
     struct s3_lane *lane = user;
-    if ((size_t)fd < lane->socket_capacity) {
+    bool was_pending = (size_t)fd < lane->socket_capacity && lane->sockets[fd].pending;
+    if (was_pending) {
         lane->sockets[fd].pending = false;
     }
     if (what == CURL_POLL_REMOVE) {
@@ -322,7 +323,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *k
                       (what & CURL_POLL_OUT ? (unsigned)S3I_POLL_OUT : 0u);
     struct socket *socket = socket_of(lane, fd);
     bool watched = socket != NULL ? socket->watched : known != NULL;
-    if ((socket == NULL || !watched || socket->events != events) &&
+    if ((socket == NULL || !watched || was_pending || socket->events != events) &&
         !s3i_poll_watch(lane->poll, fd, events, watched)) {
         return watch_later(lane, fd, events);
     }
@@ -505,6 +506,8 @@ static void set_method(CURL *easy, const struct s3_transfer *transfer)
         break;
     }
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, custom);
+    /* libcurl sends a request again by itself when a kept connection turns out to be dead. */
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, transfer->once ? 1L : 0L);
 }
 
 static void add_line(struct handle *handle, size_t index, const char *line)
@@ -589,6 +592,30 @@ static void cancel(struct s3_lane *lane, struct s3_transfer *transfer)
     give_handle(handle);
 }
 
+/*
+ * Bytes that follow an answer nobody asked for. libcurl before 8.0 takes a connection that holds some for a
+ * clean one, and would read the next answer from them: it is shut down. Not over TLS, where they may be
+ * session tickets.
+ */
+static void spoil(int fd)
+{
+    char rubbish[4096];
+    while (recv(fd, rubbish, sizeof(rubbish), MSG_DONTWAIT) > 0) {
+    }
+    shutdown(fd, SHUT_RDWR);
+}
+
+static void check_surplus(CURL *easy, const struct s3_transfer *transfer)
+{
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    char byte;
+    bool plain = strncmp(transfer->url, "http:", 5) == 0;
+    if (plain && curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK && fd != CURL_SOCKET_BAD &&
+        recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
+        spoil(fd);
+    }
+}
+
 static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
 {
     struct s3_transfer *transfer = handle->transfer;
@@ -616,6 +643,9 @@ static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
         snprintf(detail, sizeof(detail), "%s", handle->detail[0] ? handle->detail : curl_easy_strerror(result));
     }
     end.detail = result == CURLE_OK ? NULL : detail;
+    if (result == CURLE_OK) {
+        check_surplus(handle->easy, transfer);
+    }
     curl_multi_remove_handle(lane->multi, handle->easy);
     give_handle(handle);
     transfer->events->on_end(transfer, &end);
@@ -649,7 +679,8 @@ static void on_ready(struct s3_lane *lane, int fd, unsigned events)
 {
     struct socket *socket = socket_of(lane, fd);
     if (socket != NULL && socket->idle) {
-        /* The server closed it, or sent what nobody asked for: libcurl finds that when it would reuse it. */
+        /* The server closed it, or sent what nobody asked for: libcurl finds it dead when it would reuse it. */
+        spoil(fd);
         s3i_poll_forget(lane->poll, fd);
         socket->watched = false;
         return;

@@ -67,6 +67,10 @@ struct s3_host *s3i_admission_host(struct s3_str origin, uint32_t concurrency)
     struct s3_host *host = find_locked(origin);
     if (host == NULL) {
         host = make_locked(origin, concurrency);
+    } else if (host->locked.limiter.ceiling != concurrency) {
+        uint32_t in_flight = host->locked.limiter.in_flight;
+        s3i_limiter_init(&host->locked.limiter, concurrency); /* the latest word counts */
+        host->locked.limiter.in_flight = in_flight;
     }
     pthread_mutex_unlock(&admission.lock);
     return host;

@@ -32,7 +32,7 @@ struct s3_ticket {
     enum s3_ticket_state state; /* under the lock of admission while WAITING */
 };
 
-/* The record of "scheme://host:port", made at first use and kept; `concurrency` counts the first time. */
+/* The record of "scheme://host:port", made at first use and kept; the latest `concurrency` counts. */
 struct s3_host *s3i_admission_host(struct s3_str origin, uint32_t concurrency);
 
 void s3i_ticket_init(struct s3_ticket *ticket, void (*granted)(struct s3_post *post));

@@ -319,6 +319,7 @@ int s3i_exchange_start(struct s3_exchange *exchange, struct s3_request *request,
             .headers = exchange->line_starts,
             .header_count = exchange->transfer.header_count,
             .body = request->body,
+            .once = !request->repeatable,
             .expected = expected_bytes(request),
         };
         code = reactor->lane_class->start(reactor->lane, &exchange->transfer);

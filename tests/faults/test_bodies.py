@@ -218,9 +218,6 @@ def test_a_body_that_ends_with_its_connection_is_counted(server, counters, way):
     assert counters() == {"retries": 1, "retries_transport": 1, "resumed": 1}
 
 
-@pytest.mark.xfail(
-    strict=False, reason="libcurl before 8.0 takes a connection with unread bytes for a clean one"
-)
 def test_rubbish_after_a_body_goes_with_its_connection(server, counters, way):
     data = pattern(SMALL)
     server.put("k", data)

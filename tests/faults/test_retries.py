@@ -198,9 +198,6 @@ def test_a_conditional_put_whose_answer_is_lost_is_not_sent_twice(server, way, m
     assert len(server.find("PUT", "k")) == 1
 
 
-@pytest.mark.xfail(
-    strict=False, reason="libcurl repeats any request by itself on a kept connection that died"
-)
 @pytest.mark.parametrize("action", [faults.lose_answer(), faults.lose_answer(reset=True)], ids=["fin", "rst"])
 def test_a_conditional_put_on_a_kept_connection_is_not_sent_twice_either(server, way, action):
     store = connect(server)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.lifecycle.process import SLOW, run
 from tests.server import Fault, faults
 
@@ -31,7 +29,6 @@ def measure(server, work, setup="", limit=60):
     run(server, MEASURED.format(setup=setup, work=work, slow=1000 if SLOW > 1 else 1), limit=limit)
 
 
-@pytest.mark.smoke
 def test_ten_thousand_small_gets(server):
     measure(
         server,
@@ -165,7 +162,7 @@ def test_results_outlive_everything_and_give_back_their_memory(server):
 
 
 def test_descriptors_that_have_run_out(server):
-    """EMFILE: a clean error, or a wait, but no crash and no hang; and all is well when there are some again."""
+    """EMFILE: a clean error or a wait, no crash and no hang; all is well when there are some again."""
     run(
         server,
         """
