@@ -605,13 +605,18 @@ static void spoil(int fd)
     shutdown(fd, SHUT_RDWR);
 }
 
-static void check_surplus(CURL *easy, const struct s3_transfer *transfer)
+/* The next transfer may have the connection already, and what can be read is its answer: then it is not idle. */
+static void check_surplus(struct s3_lane *lane, CURL *easy, const struct s3_transfer *transfer)
 {
     curl_socket_t fd = CURL_SOCKET_BAD;
     char byte;
     bool plain = strncmp(transfer->url, "http:", 5) == 0;
-    if (plain && curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK && fd != CURL_SOCKET_BAD &&
-        recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
+    if (!plain || curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK) {
+        return;
+    }
+    const struct socket *socket = socket_of(lane, fd);
+    bool unused = socket != NULL && (socket->idle || !socket->watched) && !socket->pending;
+    if (unused && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
         spoil(fd);
     }
 }
@@ -644,7 +649,7 @@ static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
     }
     end.detail = result == CURLE_OK ? NULL : detail;
     if (result == CURLE_OK) {
-        check_surplus(handle->easy, transfer);
+        check_surplus(lane, handle->easy, transfer);
     }
     curl_multi_remove_handle(lane->multi, handle->easy);
     give_handle(handle);
@@ -679,6 +684,10 @@ static void on_ready(struct s3_lane *lane, int fd, unsigned events)
 {
     struct socket *socket = socket_of(lane, fd);
     if (socket != NULL && socket->idle) {
+        char byte;
+        if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+            return; /* what was to be read has been, by a transfer that libcurl drove meanwhile */
+        }
         /* The server closed it, or sent what nobody asked for: libcurl finds it dead when it would reuse it. */
         spoil(fd);
         s3i_poll_forget(lane->poll, fd);

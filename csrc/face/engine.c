@@ -37,6 +37,7 @@ static struct {
     struct s3_post stop;         /* to the I/O thread */
     atomic_int callers;          /* sync calls under way */
     atomic_bool stopping;
+    bool stopped;                /* the I/O thread's own: it takes nothing on any more */
     pthread_t stopper;           /* who ends the process, and since when: set before `stopping` */
     int64_t stopping_ms;
 } engine = {.lock = PTHREAD_MUTEX_INITIALIZER, .returned = PTHREAD_COND_INITIALIZER};
@@ -60,6 +61,7 @@ static void renew(void)
     engine.locked.spare_count = 0;
     engine.locked.down = false;
     atomic_store(&engine.stopping, false);
+    engine.stopped = false;
     atomic_store(&engine.callers, 0);
 }
 
@@ -93,17 +95,18 @@ static void fail_all(struct s3_reactor *reactor)
     }
 }
 
-/* Only wakes it: run_io sees to the rest after every turn, so that what is submitted meanwhile ends as well. */
+/* The last post: whatever was submitted came before it. run_io sees to the rest after every turn. */
 static void on_stop(struct s3_post *post)
 {
     (void)post;
+    engine.stopped = true;
 }
 
 static void *run_io(void *argument)
 {
     struct s3_reactor *reactor = argument;
     int64_t trimmed_ms = s3i_now_ms();
-    while (!atomic_load(&engine.stopping) || !s3i_list_empty(&reactor->operations)) {
+    while (!engine.stopped || !s3i_list_empty(&reactor->operations)) {
         if (!s3i_reactor_turn(reactor, TURN_MS)) {
             break;
         }
@@ -173,6 +176,18 @@ int s3i_engine_io(struct s3_reactor **reactor, struct s3_error *error)
     *reactor = engine.locked.io;
     pthread_mutex_unlock(&engine.lock);
     return code;
+}
+
+/* Under the lock, so that nothing is posted behind the stop of a shutdown, where it would never run. */
+bool s3i_engine_submit(struct s3_op *op)
+{
+    pthread_mutex_lock(&engine.lock);
+    bool taken = !engine.locked.down;
+    if (taken) {
+        s3i_op_submit(op, engine.locked.io);
+    }
+    pthread_mutex_unlock(&engine.lock);
+    return taken;
 }
 
 /* ---- reactors of sync callers ---- */

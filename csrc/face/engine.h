@@ -15,6 +15,8 @@ int s3i_engine_init(struct s3_error *error);
 
 /* The I/O thread's reactor, started if need be. SHUTDOWN, SYSTEM or NO_MEMORY with `error` set. */
 int s3i_engine_io(struct s3_reactor **reactor, struct s3_error *error);
+/* Hands an operation to the I/O thread, which runs. false: the engine has ended meanwhile; nothing was done. */
+bool s3i_engine_submit(struct s3_op *op);
 
 /*
  * Counts a sync caller in, and out when its operation has ended. true: there are so many of them that the I/O

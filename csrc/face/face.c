@@ -488,8 +488,7 @@ static bool begin(struct s3_op *op)
     struct s3_error error;
     s3i_error_clear(&error);
     op->has_caller = true;
-    if (s3i_engine_caller_in() && s3i_engine_io(&io, &error) == S3EXT_OK) {
-        s3i_op_submit(op, io);
+    if (s3i_engine_caller_in() && s3i_engine_io(&io, &error) == S3EXT_OK && s3i_engine_submit(op)) {
         return true;
     }
     return begin_here(op);
@@ -544,6 +543,15 @@ int s3ext_op_run(s3ext_op *handle, int slice_ms)
     return done && !held_back(op, slice_ms);
 }
 
+/* The engine has ended between the listing of an operation and its start. */
+static void end_by_shutdown(struct s3_op *op)
+{
+    s3i_op_abandon(op, S3EXT_SHUTDOWN, s3i_error_text(S3EXT_SHUTDOWN));
+    if (op->listener != NULL) {
+        op->listener->on_done(op->listener, op);
+    }
+}
+
 int s3ext_submit(s3ext_queue *queue, s3ext_op *const *handles, const uint64_t *tokens, size_t count)
 {
     struct s3_reactor *reactor;
@@ -555,7 +563,9 @@ int s3ext_submit(s3ext_queue *queue, s3ext_op *const *handles, const uint64_t *t
         S3I_TRY(s3i_queue_add((struct s3_queue *)queue, ops, tokens, count));
     }
     for (size_t i = 0; i < count; i++) {
-        s3i_op_submit(ops[i], reactor);
+        if (!s3i_engine_submit(ops[i])) {
+            end_by_shutdown(ops[i]);
+        }
     }
     return S3EXT_OK;
 }

@@ -39,8 +39,8 @@ static void tickets_are_served_in_order(void)
     struct s3_inbox inbox;
     CHECK(s3i_poll_init(&poll) == 0);
     s3i_inbox_init(&inbox, &poll);
-    struct s3_host *host = s3i_admission_host(S3I_STR("http://one-slot"), 1);
-    CHECK(host == s3i_admission_host(S3I_STR("http://one-slot"), 99));
+    struct s3_host *host = s3i_admission_host(S3I_STR("http://one-slot"), 99);
+    CHECK(host == s3i_admission_host(S3I_STR("http://one-slot"), 1)); /* the latest word counts */
     struct numbered tickets[5];
     for (int i = 0; i < 5; i++) {
         tickets[i].number = i;

@@ -36,7 +36,7 @@ static void *react(void *unused)
     struct s3_ready ready[4];
     while (!atomic_load(&ended)) {
         s3i_inbox_run(&inbox);
-        if (s3i_inbox_park(&inbox)) {
+        if (!atomic_load(&ended) && s3i_inbox_park(&inbox)) {
             CHECK_EQUAL(s3i_poll_wait(&poll, -1, ready, 4), 0);
         }
         s3i_inbox_unpark(&inbox);

@@ -57,7 +57,10 @@ loop = asyncio.new_event_loop()
 threading.Thread(target=loop.run_forever, daemon=True).start()
 def begin():
     for _ in range(20):
-        loop.create_task(store.get_async(KEY))._log_destroy_pending = False
+        task = loop.create_task(store.get_async(KEY))
+        # What asyncio itself says of tasks that nobody waits for.
+        task._log_destroy_pending = False
+        task.add_done_callback(lambda task: task.exception())
 loop.call_soon_threadsafe(begin)
 """,
     "stream-half-read": """
@@ -164,7 +167,11 @@ asyncio.run(main())
         "loop-in-a-thread": """
 loop = asyncio.new_event_loop()
 threading.Thread(target=loop.run_forever, daemon=True).start()
-future = asyncio.run_coroutine_threadsafe(store.put_async("up", data * 3, chunk_size=5 * 1024 * 1024), loop)
+def begin():
+    task = loop.create_task(store.put_async("up", data * 3, chunk_size=5 * 1024 * 1024))
+    task._log_destroy_pending = False
+    task.add_done_callback(lambda task: task.exception())
+loop.call_soon_threadsafe(begin)
 """,
     }[how]
     end(

@@ -8,7 +8,7 @@ from tests.server import Fault, faults
 MEASURED = """
 import asyncio, gc, random
 {setup}
-def measured(work, rounds, grown_by=1_500_000):
+def measured(work, rounds, grown_by=1_500_000, idle=1):
     for _ in range(max(rounds // 5, 1)):
         work()
     settled()
@@ -18,7 +18,7 @@ def measured(work, rounds, grown_by=1_500_000):
         work()
     settled()
     gc.collect()
-    assert fd_count() <= fds + 1, (fds, fd_count())
+    assert fd_count() <= fds + idle, (fds, fd_count())
     assert rss() - memory < grown_by * {slow}, (memory, rss())
 {work}
 """
@@ -44,9 +44,11 @@ def work():
 with asyncio.Runner() as runner:
     measured(work, 30)
 assert s3ext.stats()["operations"] > 10_000
-assert s3ext.stats()["connections_opened"] <= 66
 """,
     )
+    # The limiter's 64, and that of the caller's own.
+    assert server.peak_connections <= 66
+    assert server.connections_opened < 200
 
 
 def test_failed_operations(server):
@@ -92,10 +94,15 @@ async def batch():
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    # What the core has ended is freed when the loop hears of it.
+    del tasks, task
+    while any(gauges().values()):
+        await asyncio.sleep(0.001)
 def work():
     runner.run(batch())
 with asyncio.Runner() as runner:
-    measured(work, 60, 4_000_000)
+    # Cancelled requests take their connections with them: now more, now fewer of the 20 stay.
+    measured(work, 60, 4_000_000, idle=20)
 """,
     )
     server.take_errors()

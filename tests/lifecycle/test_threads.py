@@ -151,7 +151,7 @@ def one(number):
             handed.put((body, store.get(KEY), store.get(KEY).stream(65536)))
     else:
         for _ in range(30):
-            body, result, stream = handed.get()
+            body, result, stream = handed.get(timeout=20)
             assert body[:10] == content(0, 10)
             next(stream)
             del body, result, stream
