@@ -1,9 +1,9 @@
 /*
  * alloc: the one shim between the core and the C heap.
  *
- * Sizes are checked for overflow here, so that no caller multiplies before it allocates. A build with
- * S3EXT_TEST can make the n-th allocation fail (s3i_alloc_fail_after), which is how the torture tests walk
- * through every out-of-memory path.
+ * Sizes are checked for overflow here, so that no caller multiplies before it allocates. A build
+ * with S3EXT_TEST can make the n-th allocation fail (s3i_alloc_fail_after), which is how the
+ * torture tests walk through every out-of-memory path.
  */
 #ifndef S3I_BASE_ALLOC_H
 #define S3I_BASE_ALLOC_H

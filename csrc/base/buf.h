@@ -1,10 +1,10 @@
 /*
  * buf: a growing run of bytes with a ceiling.
  *
- * The owner embeds a struct s3_buf, sets the ceiling once, and clears it at the end. Appending past the
- * ceiling or without memory sets `failed` and drops the bytes: a builder appends many times and asks
- * s3i_buf_ok() once; `starved` tells the one cause from the other. A buffer made by s3i_buf_fixed() works in
- * the owner's memory and never allocates.
+ * The owner embeds a struct s3_buf, sets the ceiling once, and clears it at the end. Appending past
+ * the ceiling or without memory sets `failed` and drops the bytes: a builder appends many times and
+ * asks s3i_buf_ok() once; `starved` tells the one cause from the other. A buffer made by
+ * s3i_buf_fixed() works in the owner's memory and never allocates.
  */
 #ifndef S3I_BASE_BUF_H
 #define S3I_BASE_BUF_H
@@ -19,10 +19,10 @@ struct s3_buf {
     char *data;
     size_t size;
     size_t capacity;
-    size_t limit;  /* ceiling of size, in bytes */
-    bool fixed;    /* data belongs to the owner and is not grown */
-    bool failed;   /* an append was dropped */
-    bool starved;  /* for want of memory, not because of the ceiling */
+    size_t limit; /* ceiling of size, in bytes */
+    bool fixed;   /* data belongs to the owner and is not grown */
+    bool failed;  /* an append was dropped */
+    bool starved; /* for want of memory, not because of the ceiling */
 };
 
 /* An empty buffer that grows up to `limit` bytes. */

@@ -12,7 +12,8 @@ struct row {
 };
 
 static const struct row ROWS[] = {
-#define S3I_ROW(name, value, retryable, python, text) {(value), (retryable) != 0, #name, (python), (text)},
+#define S3I_ROW(name, value, retryable, python, text)                                              \
+    {(value), (retryable) != 0, #name, (python), (text)},
     S3I_ERRORS(S3I_ROW)
 #undef S3I_ROW
 };

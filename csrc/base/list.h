@@ -1,8 +1,9 @@
 /*
  * list: the intrusive doubly-linked list that every queue of the core is made of.
  *
- * A node lives inside the thing it links; a thing is in at most one list per node. A node that is in no list
- * points to itself, so that removing twice is harmless. Lists do not lock and do not own.
+ * A node lives inside the thing it links; a thing is in at most one list per node. A node that is
+ * in no list points to itself, so that removing twice is harmless. Lists do not lock and do not
+ * own.
  */
 #ifndef S3I_BASE_LIST_H
 #define S3I_BASE_LIST_H
@@ -18,8 +19,8 @@ struct s3_list {
 #define S3I_OWNER(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 /* Walks a list; the current node may be removed in the body. */
-#define S3I_LIST_EACH(node, list)                                                             \
-    for (struct s3_list *node = (list)->next, *node##_next = (list)->next->next; node != (list); \
+#define S3I_LIST_EACH(node, list)                                                                  \
+    for (struct s3_list *node = (list)->next, *node##_next = (list)->next->next; node != (list);   \
          node = node##_next, node##_next = node##_next->next)
 
 static inline void s3i_list_init(struct s3_list *node)

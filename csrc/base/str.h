@@ -1,8 +1,8 @@
 /*
  * str: a borrowed slice of bytes, the way every string from outside travels through the core.
  *
- * A slice never owns its bytes and need not end in NUL; whoever hands one out says how long the bytes stay.
- * NUL-terminated strings exist only where libcurl, OpenSSL or the kernel ask for them.
+ * A slice never owns its bytes and need not end in NUL; whoever hands one out says how long the
+ * bytes stay. NUL-terminated strings exist only where libcurl, OpenSSL or the kernel ask for them.
  */
 #ifndef S3I_BASE_STR_H
 #define S3I_BASE_STR_H
@@ -48,7 +48,8 @@ static inline bool s3i_str_starts(struct s3_str text, struct s3_str prefix)
            (prefix.size == 0 || memcmp(text.data, prefix.data, prefix.size) == 0);
 }
 
-/* The slice without leading and trailing spaces and tabs (optional white space of RFC 9110, 5.6.3). */
+/* The slice without leading and trailing spaces and tabs (optional white space of RFC 9110, 5.6.3).
+ */
 static inline struct s3_str s3i_str_trim(struct s3_str text)
 {
     while (text.size && (text.data[0] == ' ' || text.data[0] == '\t')) {

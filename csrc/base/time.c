@@ -1,7 +1,5 @@
 #include "base/time.h"
 
-#include <time.h>
-
 enum { SECONDS_PER_DAY = 86400 };
 
 int64_t s3i_now_ms(void)
@@ -18,14 +16,28 @@ int64_t s3i_wall_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+struct timespec s3i_wait_until(int64_t wait_ms)
+{
+    struct timespec until;
+    int64_t left_ms = wait_ms > 0 ? wait_ms : 0;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += left_ms / 1000;
+    until.tv_nsec += (long)(left_ms % 1000) * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    return until;
+}
+
 int64_t s3i_wall_seconds(void)
 {
     return s3i_wall_ms() / 1000;
 }
 
 /*
- * Days are counted in eras of 400 years (146,097 days) that begin on 1 March, so that the leap day is the
- * last of its year and month lengths follow one linear formula.
+ * Days are counted in eras of 400 years (146,097 days) that begin on 1 March, so that the leap day
+ * is the last of its year and month lengths follow one linear formula.
  */
 struct s3_utc s3i_utc_from_epoch(int64_t seconds)
 {
@@ -38,7 +50,8 @@ struct s3_utc s3i_utc_from_epoch(int64_t seconds)
     int64_t shifted = days + 719468; /* days from 0000-03-01 to 1970-01-01 */
     int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
     int64_t day_of_era = shifted - era * 146097;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t march_month = (5 * day_of_year + 2) / 153;
     struct s3_utc utc = {

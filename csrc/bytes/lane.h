@@ -1,14 +1,15 @@
 /*
  * lane: the way an exchange is carried. An interface; lane_curl.c is one, complete at once.
  *
- * A lane belongs to one reactor and is used by one thread at a time. It carries any number of transfers; a
- * transfer is one HTTP request and its response on one connection, owned by the exchange that embeds it. The
- * lane borrows the transfer and all that it points to from start until on_end, or until cancel returns.
+ * A lane belongs to one reactor and is used by one thread at a time. It carries any number of
+ * transfers; a transfer is one HTTP request and its response on one connection, owned by the
+ * exchange that embeds it. The lane borrows the transfer and all that it points to from start until
+ * on_end, or until cancel returns.
  *
  *   start ---> on_header* (whole lines, last one empty) ---> on_body* ---> on_end
  *
- * on_header and on_body may be called while the lane is inside libcurl: they must not start or cancel
- * transfers. on_end is called with the lane idle, and may.
+ * on_header and on_body may be called while the lane is inside libcurl: they must not start or
+ * cancel transfers. on_end is called with the lane idle, and may.
  */
 #ifndef S3I_BYTES_LANE_H
 #define S3I_BYTES_LANE_H
@@ -25,13 +26,14 @@ struct s3_transfer;
 
 /* What a transfer ended in, besides the answer. */
 struct s3_transfer_end {
-    int code;             /* OK when a whole response came; else RESOLVE, CONNECT, TLS, TRANSPORT, ... */
-    bool nothing_sent;    /* the server cannot have seen the request */
-    const char *detail;   /* libcurl's own words, or NULL; borrowed for the call */
+    int code; /* OK when a whole response came; else RESOLVE, CONNECT, TLS, TRANSPORT, ... */
+    bool nothing_sent;  /* the server cannot have seen the request */
+    const char *detail; /* libcurl's own words, or NULL; borrowed for the call */
 };
 
 struct s3_transfer_events {
-    /* One header line with its line end, status lines and the empty line included; false ends the transfer. */
+    /* One header line with its line end, status lines and the empty line included; false ends the
+     * transfer. */
     bool (*on_header)(struct s3_transfer *transfer, struct s3_str line);
     /* Body bytes in order; false ends the transfer. */
     bool (*on_body)(struct s3_transfer *transfer, struct s3_str data);
@@ -48,13 +50,13 @@ struct s3_transfer {
     const struct s3_transfer_events *events;
     const struct s3_connect *connect;
     enum s3_method method;
-    const char *url;                /* NUL-terminated */
-    const char *const *headers;     /* "name: value", NUL-terminated, without line end */
+    const char *url;            /* NUL-terminated */
+    const char *const *headers; /* "name: value", NUL-terminated, without line end */
     size_t header_count;
-    struct s3_str body;             /* of PUT and POST */
-    bool once;                      /* must not be sent twice, not even by the lane on its own */
-    uint64_t expected;              /* body bytes that may come, for the choice of buffers; 0: few */
-    void *lane_state;               /* the lane's own */
+    struct s3_str body; /* of PUT and POST */
+    bool once;          /* must not be sent twice, not even by the lane on its own */
+    uint64_t expected;  /* body bytes that may come, for the choice of buffers; 0: few */
+    void *lane_state;   /* the lane's own */
 };
 
 /* How far a transfer is, for the watchdog. */
@@ -67,7 +69,8 @@ struct s3_lane;
 
 struct s3_lane_class {
     const char *name;
-    /* A lane that watches its descriptors in `poll`, borrowed. NULL without memory or descriptors. */
+    /* A lane that watches its descriptors in `poll`, borrowed. NULL without memory or descriptors.
+     */
     struct s3_lane *(*new_lane)(struct s3_poll *poll);
     /* No transfer may be under way. */
     void (*free_lane)(struct s3_lane *lane);
@@ -88,7 +91,8 @@ struct s3_lane_class {
 
 extern const struct s3_lane_class s3i_lane_curl;
 
-/* Initialises libcurl on the calling thread and checks what it can do. An s3_code, with `error` set. */
+/* Initialises libcurl on the calling thread and checks what it can do. An s3_code, with `error`
+ * set. */
 int s3i_lane_init(struct s3_error *error);
 
 struct s3_lane_versions {

@@ -1,16 +1,18 @@
 /*
- * lane_curl: transfers by libcurl's own HTTP, driven through curl_multi_socket_action and the reactor's poll.
+ * lane_curl: transfers by libcurl's own HTTP, driven through curl_multi_socket_action and the
+ * reactor's poll.
  *
- * One multi handle for each lane, with its own connection cache; easy handles are kept and reused, because
- * making one costs more than a small request. A handle remembers which configuration (s3_connect.serial) it
- * was set up for; only URL, method, headers and body are set for each transfer.
+ * One multi handle for each lane, with its own connection cache; easy handles are kept and reused,
+ * because making one costs more than a small request. A handle remembers which configuration
+ * (s3_connect.serial) it was set up for; only URL, method, headers and body are set for each
+ * transfer.
  *
  *   start: handle from the LIFO -> curl_multi_add_handle -> timer callback sets deadline to now
  *   on_deadline / on_ready: curl_multi_socket_action -> callbacks -> curl_multi_info_read -> on_end
  *
- * libcurl's timer callback is one-shot: the absolute deadline is cleared before the TIMEOUT action, else the
- * loop would spin. libcurl's own time-outs are off but for the connect phase; the watchdog of the reactor
- * judges by `progress`.
+ * libcurl's timer callback is one-shot: the absolute deadline is cleared before the TIMEOUT action,
+ * else the loop would spin. libcurl's own time-outs are off but for the connect phase; the watchdog
+ * of the reactor judges by `progress`.
  */
 #include <curl/curl.h>
 #include <errno.h>
@@ -27,14 +29,14 @@
 #include "bytes/lane.h"
 
 enum {
-    HEADERS_MAX = 64,           /* header lines of one request, ours included */
+    HEADERS_MAX = 64, /* header lines of one request, ours included */
     HANDLES_KEPT = 256,
-    /* libcurl 7.88 allocates its buffer for each transfer, so small is faster; and glibc tidies up its whole
-       heap when a chunk of 64 KiB is freed, so all but the large ones stay below that. */
+    /* libcurl 7.88 allocates its buffer for each transfer, so small is faster; and glibc tidies up
+       its whole heap when a chunk of 64 KiB is freed, so all but the large ones stay below that. */
     BUFFER_TINY = 16 * 1024,
     BUFFER_SMALL = 60 * 1024,
     BUFFER_LARGE = 512 * 1024,
-    TINY_TO = 12 * 1024,        /* leaves room for the head of the answer */
+    TINY_TO = 12 * 1024, /* leaves room for the head of the answer */
     LARGE_FROM = 1024 * 1024,
     CONNECTIONS_LEAST = 64,
     REWATCH_MS = 10
@@ -47,17 +49,17 @@ struct handle {
     struct s3_transfer *transfer; /* NULL while free */
     uint64_t serial;              /* of the configuration that it is set up for; 0: none */
     long buffer;
-    int no_socket;                /* why no socket could be had for the transfer: an errno; 0: one was */
+    int no_socket; /* why no socket could be had for the transfer: an errno; 0: one was */
     struct curl_slist lines[HEADERS_MAX + 4];
     char detail[CURL_ERROR_SIZE];
 };
 
 /* What is known of a descriptor of ours, by its number. */
 struct socket {
-    bool open;        /* opened by on_open_socket and not closed yet */
-    bool watched;     /* in the poll */
-    bool idle;        /* libcurl has no interest; still in the poll, to spare two system calls a request */
-    bool pending;     /* could not be put into the poll: tried again at rewatch_ms */
+    bool open;    /* opened by on_open_socket and not closed yet */
+    bool watched; /* in the poll */
+    bool idle; /* libcurl has no interest; still in the poll, to spare two system calls a request */
+    bool pending; /* could not be put into the poll: tried again at rewatch_ms */
     unsigned events;
 };
 
@@ -91,7 +93,8 @@ int s3i_lane_init(struct s3_error *error)
                              info->version);
     }
     if ((info->features & CURL_VERSION_SSL) == 0) {
-        return s3i_error_set(error, S3EXT_NOT_SUPPORTED, "libcurl %s has no TLS back-end", info->version);
+        return s3i_error_set(error, S3EXT_NOT_SUPPORTED, "libcurl %s has no TLS back-end",
+                             info->version);
     }
     return S3EXT_OK;
 }
@@ -103,7 +106,8 @@ static const char *system_bundle(void)
 #if LIBCURL_VERSION_NUM >= 0x075400
     CURL *easy = curl_easy_init();
     char *found = NULL;
-    if (easy != NULL && curl_easy_getinfo(easy, CURLINFO_CAINFO, &found) == CURLE_OK && found != NULL) {
+    if (easy != NULL && curl_easy_getinfo(easy, CURLINFO_CAINFO, &found) == CURLE_OK &&
+        found != NULL) {
         snprintf(path, sizeof(path), "%s", found);
     }
     curl_easy_cleanup(easy);
@@ -157,7 +161,8 @@ static const struct {
     {CURLE_OPERATION_TIMEDOUT, S3EXT_TIMEOUT},
     {CURLE_OUT_OF_MEMORY, S3EXT_NO_MEMORY},
     {CURLE_URL_MALFORMAT, S3EXT_INVALID},
-    {CURLE_UNSUPPORTED_PROTOCOL, S3EXT_PROTOCOL} /* the URL is ours: it is the answer that is no HTTP/1 */,
+    {CURLE_UNSUPPORTED_PROTOCOL,
+     S3EXT_PROTOCOL} /* the URL is ours: it is the answer that is no HTTP/1 */,
     {CURLE_WEIRD_SERVER_REPLY, S3EXT_PROTOCOL},
     {CURLE_BAD_CONTENT_ENCODING, S3EXT_PROTOCOL},
 };
@@ -174,7 +179,8 @@ static int outcome_of(CURLcode curl)
 
 static bool is_before_sending(int code)
 {
-    return code == S3EXT_RESOLVE || code == S3EXT_CONNECT || code == S3EXT_TLS || code == S3EXT_PROXY;
+    return code == S3EXT_RESOLVE || code == S3EXT_CONNECT || code == S3EXT_TLS ||
+           code == S3EXT_PROXY;
 }
 
 /* ---- callbacks of the easy handle ---- */
@@ -276,8 +282,8 @@ static void watched_now(struct s3_lane *lane, int fd, unsigned events)
 }
 
 /*
- * The kernel has no room in the poll. To say so to libcurl would end the whole multi handle, for good: so it is
- * tried again in a moment, and a transfer that waits too long is the watchdog's.
+ * The kernel has no room in the poll. To say so to libcurl would end the whole multi handle, for
+ * good: so it is tried again in a moment, and a transfer that waits too long is the watchdog's.
  */
 static int watch_later(struct s3_lane *lane, int fd, unsigned events)
 {
@@ -361,7 +367,8 @@ static CURLcode set_trust(CURL *easy, const struct s3_connect *connect)
         return CURLE_OK;
     }
     struct curl_blob blob = {.len = connect->ca_pem_size, .flags = CURL_BLOB_NOCOPY};
-    memcpy(&blob.data, &connect->ca_pem, sizeof(blob.data)); /* libcurl's field is not const, its use is */
+    memcpy(&blob.data, &connect->ca_pem,
+           sizeof(blob.data)); /* libcurl's field is not const, its use is */
     return curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
 }
 
@@ -444,7 +451,8 @@ static void destroy_handle(struct handle *handle)
 static struct handle *take_handle(struct s3_lane *lane, const struct s3_connect *connect)
 {
     struct handle *found = NULL;
-    S3I_LIST_EACH (node, &lane->free_handles) {
+    S3I_LIST_EACH(node, &lane->free_handles)
+    {
         struct handle *handle = S3I_OWNER(node, struct handle, node);
         if (found == NULL || handle->serial == connect->serial) {
             found = handle;
@@ -459,7 +467,8 @@ static struct handle *take_handle(struct s3_lane *lane, const struct s3_connect 
         s3i_list_remove(&found->node);
         lane->free_count--;
     }
-    if (found != NULL && found->serial != connect->serial && configure(found, connect) != CURLE_OK) {
+    if (found != NULL && found->serial != connect->serial &&
+        configure(found, connect) != CURLE_OK) {
         destroy_handle(found);
         found = NULL;
     }
@@ -540,7 +549,8 @@ static void set_headers(struct handle *handle, const struct s3_transfer *transfe
 
 static void set_buffers(struct handle *handle, const struct s3_transfer *transfer)
 {
-    uint64_t bytes = transfer->expected > transfer->body.size ? transfer->expected : transfer->body.size;
+    uint64_t bytes =
+        transfer->expected > transfer->body.size ? transfer->expected : transfer->body.size;
     long buffer = bytes >= LARGE_FROM ? BUFFER_LARGE : bytes > TINY_TO ? BUFFER_SMALL : BUFFER_TINY;
     if (handle->buffer != buffer) {
         curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, buffer);
@@ -593,9 +603,9 @@ static void cancel(struct s3_lane *lane, struct s3_transfer *transfer)
 }
 
 /*
- * Bytes that follow an answer nobody asked for. libcurl before 8.0 takes a connection that holds some for a
- * clean one, and would read the next answer from them: it is shut down. Not over TLS, where they may be
- * session tickets.
+ * Bytes that follow an answer nobody asked for. libcurl before 8.0 takes a connection that holds
+ * some for a clean one, and would read the next answer from them: it is shut down. Not over TLS,
+ * where they may be session tickets.
  */
 static void spoil(int fd)
 {
@@ -605,7 +615,8 @@ static void spoil(int fd)
     shutdown(fd, SHUT_RDWR);
 }
 
-/* The next transfer may have the connection already, and what can be read is its answer: then it is not idle. */
+/* The next transfer may have the connection already, and what can be read is its answer: then it is
+ * not idle. */
 static void check_surplus(struct s3_lane *lane, CURL *easy, const struct s3_transfer *transfer)
 {
     curl_socket_t fd = CURL_SOCKET_BAD;
@@ -643,9 +654,11 @@ static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
     char detail[CURL_ERROR_SIZE];
     if (end.code == S3EXT_CONNECT && handle->no_socket != 0) {
         end.code = handle->no_socket == ENOMEM ? S3EXT_NO_MEMORY : S3EXT_CONNECT;
-        snprintf(detail, sizeof(detail), "no socket for a connection: %s", strerror(handle->no_socket));
+        snprintf(detail, sizeof(detail), "no socket for a connection: %s",
+                 strerror(handle->no_socket));
     } else {
-        snprintf(detail, sizeof(detail), "%s", handle->detail[0] ? handle->detail : curl_easy_strerror(result));
+        snprintf(detail, sizeof(detail), "%s",
+                 handle->detail[0] ? handle->detail : curl_easy_strerror(result));
     }
     end.detail = result == CURLE_OK ? NULL : detail;
     if (result == CURLE_OK) {
@@ -688,14 +701,16 @@ static void on_ready(struct s3_lane *lane, int fd, unsigned events)
         if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
             return; /* what was to be read has been, by a transfer that libcurl drove meanwhile */
         }
-        /* The server closed it, or sent what nobody asked for: libcurl finds it dead when it would reuse it. */
+        /* The server closed it, or sent what nobody asked for: libcurl finds it dead when it would
+         * reuse it. */
         spoil(fd);
         s3i_poll_forget(lane->poll, fd);
         socket->watched = false;
         return;
     }
     act(lane, fd,
-        (events & S3I_POLL_IN ? CURL_CSELECT_IN : 0) | (events & S3I_POLL_OUT ? CURL_CSELECT_OUT : 0) |
+        (events & S3I_POLL_IN ? CURL_CSELECT_IN : 0) |
+            (events & S3I_POLL_OUT ? CURL_CSELECT_OUT : 0) |
             (events & S3I_POLL_ERROR ? CURL_CSELECT_ERR : 0));
 }
 
@@ -759,7 +774,8 @@ static struct s3_lane *new_lane(struct s3_poll *poll)
 
 static void free_lane(struct s3_lane *lane)
 {
-    S3I_LIST_EACH (node, &lane->free_handles) {
+    S3I_LIST_EACH(node, &lane->free_handles)
+    {
         destroy_handle(S3I_OWNER(node, struct handle, node));
     }
     curl_multi_cleanup(lane->multi);

@@ -12,25 +12,26 @@
 #define MIB (1024 * KIB)
 
 enum {
-    CLASSES = 8,          /* 64 KiB << 0 .. 64 KiB << 7 */
-    MAPPED = CLASSES,     /* the list of memories above the largest class */
+    CLASSES = 8,      /* 64 KiB << 0 .. 64 KiB << 7 */
+    MAPPED = CLASSES, /* the list of memories above the largest class */
     LISTS = CLASSES + 1,
     PAGE = 4096
 };
 #define SMALLEST (64 * KIB)
 #define LARGEST (SMALLEST << (CLASSES - 1))
-#define GRAIN (2 * MIB)          /* sizes above the classes are rounded up to it, so that more of them match */
+#define GRAIN                                                                                      \
+    (2 * MIB) /* sizes above the classes are rounded up to it, so that more of them match */
 #define CACHE_LIMIT (256 * MIB)  /* kept for reuse in all */
 #define MAPPED_LIMIT (128 * MIB) /* largest single mapping that is kept */
 
 struct s3_memory {
-    struct s3_list node;    /* in a list of the pool while it is kept */
+    struct s3_list node; /* in a list of the pool while it is kept */
     atomic_uint references;
     uint32_t generation;
-    int list;               /* index of its list; -1: from the heap */
+    int list; /* index of its list; -1: from the heap */
     uint64_t capacity;
     char *data;
-    int64_t idle_since_ms;  /* while it is kept */
+    int64_t idle_since_ms; /* while it is kept */
 };
 
 static struct {
@@ -75,13 +76,13 @@ static uint64_t capacity_of(uint64_t size, int list)
 }
 
 /*
- * Huge pages are not asked for. A fresh GiB in pages of 4 KiB costs 0.5 s of CPU to touch; in huge ones 0.1 s
- * on a guest whose memory the host has given already, but 2.6 s where it has not.
+ * Huge pages are not asked for. A fresh GiB in pages of 4 KiB costs 0.5 s of CPU to touch; in huge
+ * ones 0.1 s on a guest whose memory the host has given already, but 2.6 s where it has not.
  */
 static char *map(uint64_t capacity)
 {
-    char *start =
-        mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *start = mmap(NULL, capacity, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return start == MAP_FAILED ? NULL : start;
 }
 
@@ -91,7 +92,8 @@ static struct s3_memory *take_kept(int list, uint64_t capacity)
     struct s3_memory *found = NULL;
     pthread_mutex_lock(&pool.lock);
     ready_locked();
-    S3I_LIST_EACH (node, &pool.locked.kept[list]) {
+    S3I_LIST_EACH(node, &pool.locked.kept[list])
+    {
         struct s3_memory *memory = S3I_OWNER(node, struct s3_memory, node);
         if (memory->capacity >= capacity && memory->capacity <= 2 * capacity) {
             s3i_list_remove(node);
@@ -121,7 +123,8 @@ static struct s3_memory *make(uint64_t capacity, int list)
     s3i_list_init(&memory->node);
     memory->list = list;
     memory->capacity = capacity;
-    memory->generation = pool.locked.generation; /* changes only in a fork child, before any other thread */
+    memory->generation =
+        pool.locked.generation; /* changes only in a fork child, before any other thread */
     return memory;
 }
 
@@ -189,7 +192,8 @@ void s3i_memory_release(struct s3_memory *memory)
     if (memory == NULL || memory->generation != pool.locked.generation) {
         return;
     }
-    /* Release orders the readers' last use before the free; acquire lets the freeing thread see it. */
+    /* Release orders the readers' last use before the free; acquire lets the freeing thread see it.
+     */
     if (atomic_fetch_sub_explicit(&memory->references, 1, memory_order_acq_rel) != 1) {
         return;
     }
@@ -206,7 +210,8 @@ void s3i_memory_trim(int64_t now_ms, int64_t idle_ms)
     pthread_mutex_lock(&pool.lock);
     ready_locked();
     for (int i = 0; i < LISTS; i++) {
-        S3I_LIST_EACH (node, &pool.locked.kept[i]) {
+        S3I_LIST_EACH(node, &pool.locked.kept[i])
+        {
             struct s3_memory *memory = S3I_OWNER(node, struct s3_memory, node);
             if (now_ms - memory->idle_since_ms >= idle_ms) {
                 s3i_list_remove(node);

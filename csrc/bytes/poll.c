@@ -13,7 +13,8 @@ int s3i_poll_init(struct s3_poll *poll)
 {
     poll->epoll = epoll_create1(EPOLL_CLOEXEC);
     poll->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (poll->epoll < 0 || poll->wake < 0 || !s3i_poll_watch(poll, poll->wake, S3I_POLL_IN, false)) {
+    if (poll->epoll < 0 || poll->wake < 0 ||
+        !s3i_poll_watch(poll, poll->wake, S3I_POLL_IN, false)) {
         s3i_poll_clear(poll);
         return S3EXT_SYSTEM;
     }
@@ -46,7 +47,8 @@ void s3i_poll_forget(struct s3_poll *poll, int fd)
     epoll_ctl(poll->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
-size_t s3i_poll_wait(struct s3_poll *poll, int64_t timeout_ms, struct s3_ready *ready, size_t capacity)
+size_t s3i_poll_wait(struct s3_poll *poll, int64_t timeout_ms, struct s3_ready *ready,
+                     size_t capacity)
 {
     struct epoll_event events[BATCH];
     int limit = capacity < BATCH ? (int)capacity : BATCH;

@@ -1,5 +1,6 @@
 /*
- * poll: readiness of descriptors for one reactor, and the means to wake it (epoll and eventfd; Linux).
+ * poll: readiness of descriptors for one reactor, and the means to wake it (epoll and eventfd;
+ * Linux).
  *
  * A poll belongs to one thread at a time. Only s3i_poll_wake may be called from other threads.
  */
@@ -26,15 +27,17 @@ struct s3_ready {
 int s3i_poll_init(struct s3_poll *poll);
 void s3i_poll_clear(struct s3_poll *poll);
 
-/* Watches `fd` for the events (IN, OUT); `known` says whether it is watched already. false with errno set. */
+/* Watches `fd` for the events (IN, OUT); `known` says whether it is watched already. false with
+ * errno set. */
 bool s3i_poll_watch(struct s3_poll *poll, int fd, unsigned events, bool known);
 void s3i_poll_forget(struct s3_poll *poll, int fd);
 
 /*
- * Waits up to `timeout_ms` (-1: for ever) and gives at most `capacity` ready descriptors. A wake-up ends the
- * wait and is not among them.
+ * Waits up to `timeout_ms` (-1: for ever) and gives at most `capacity` ready descriptors. A wake-up
+ * ends the wait and is not among them.
  */
-size_t s3i_poll_wait(struct s3_poll *poll, int64_t timeout_ms, struct s3_ready *ready, size_t capacity);
+size_t s3i_poll_wait(struct s3_poll *poll, int64_t timeout_ms, struct s3_ready *ready,
+                     size_t capacity);
 
 void s3i_poll_wake(const struct s3_poll *poll);
 

@@ -4,7 +4,6 @@
 #include <openssl/crypto.h> /* OPENSSL_init_crypto */
 #include <pthread.h>
 #include <signal.h>
-#include <time.h>
 
 #include "base/time.h"
 #include "bytes/memory.h"
@@ -13,32 +12,32 @@
 #include "pure/hash.h"
 
 enum {
-    CROWD = 3,           /* callers that drive themselves; more cost 110 us of CPU a request, 65 with this */
+    CROWD = 3, /* callers that drive themselves; more cost 110 us of CPU a request, 65 with this */
     SPARE_REACTORS = 64,
     TURN_MS = 1000,
     TRIM_INTERVAL_MS = 2000,
     TRIM_IDLE_MS = 10000,
-    GATE_WAIT_MS = 250,  /* of the time for the shutdown: what is inside leaves */
+    GATE_WAIT_MS = 250, /* of the time for the shutdown: what is inside leaves */
     HOLD_MS = 5000
 };
 
 static struct {
     pthread_mutex_t lock;
     struct {
-        struct s3_reactor *io;   /* NULL until the first submit */
+        struct s3_reactor *io; /* NULL until the first submit */
         pthread_t thread;
-        struct s3_list spare;    /* reactors of sync callers */
+        struct s3_list spare; /* reactors of sync callers */
         size_t spare_count;
-        size_t lent;             /* reactors in callers' hands */
+        size_t lent; /* reactors in callers' hands */
         bool ready;
         bool down;
     } locked;
-    pthread_cond_t returned;     /* a reactor came back */
-    struct s3_post stop;         /* to the I/O thread */
-    atomic_int callers;          /* sync calls under way */
+    pthread_cond_t returned; /* a reactor came back */
+    struct s3_post stop;     /* to the I/O thread */
+    atomic_int callers;      /* sync calls under way */
     atomic_bool stopping;
-    bool stopped;                /* the I/O thread's own: it takes nothing on any more */
-    pthread_t stopper;           /* who ends the process, and since when: set before `stopping` */
+    bool stopped;      /* the I/O thread's own: it takes nothing on any more */
+    pthread_t stopper; /* who ends the process, and since when: set before `stopping` */
     int64_t stopping_ms;
 } engine = {.lock = PTHREAD_MUTEX_INITIALIZER, .returned = PTHREAD_COND_INITIALIZER};
 
@@ -67,9 +66,10 @@ static void renew(void)
 
 int s3i_engine_init(struct s3_error *error)
 {
-    /* Everything lazy in OpenSSL and libcurl happens here, on the importing thread: first use on another
-       thread could meet a fork in the middle, and the child would wait for ever. */
-    if (OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) != 1) {
+    /* Everything lazy in OpenSSL and libcurl happens here, on the importing thread: first use on
+       another thread could meet a fork in the middle, and the child would wait for ever. */
+    if (OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) !=
+        1) {
         return s3i_error_set(error, S3EXT_SYSTEM, "OpenSSL could not be initialised");
     }
     S3I_TRY(s3i_lane_init(error));
@@ -90,12 +90,14 @@ static void fail_all(struct s3_reactor *reactor)
     struct s3_error error;
     s3i_error_clear(&error);
     s3i_error_set(&error, S3EXT_SHUTDOWN, "%s", s3i_error_text(S3EXT_SHUTDOWN));
-    S3I_LIST_EACH (node, &reactor->operations) {
+    S3I_LIST_EACH(node, &reactor->operations)
+    {
         s3i_op_fail(S3I_OWNER(node, struct s3_op, running), &error);
     }
 }
 
-/* The last post: whatever was submitted came before it. run_io sees to the rest after every turn. */
+/* The last post: whatever was submitted came before it. run_io sees to the rest after every turn.
+ */
 static void on_stop(struct s3_post *post)
 {
     (void)post;
@@ -163,7 +165,8 @@ static int start_io_locked(struct s3_error *error)
     int failure = start_thread(&engine.locked.thread, run_io, reactor);
     if (failure != 0) {
         s3i_reactor_free(reactor);
-        return s3i_error_set(error, S3EXT_SYSTEM, "the I/O thread could not be started: %s", strerror(failure));
+        return s3i_error_set(error, S3EXT_SYSTEM, "the I/O thread could not be started: %s",
+                             strerror(failure));
     }
     engine.locked.io = reactor;
     return S3EXT_OK;
@@ -178,7 +181,8 @@ int s3i_engine_io(struct s3_reactor **reactor, struct s3_error *error)
     return code;
 }
 
-/* Under the lock, so that nothing is posted behind the stop of a shutdown, where it would never run. */
+/* Under the lock, so that nothing is posted behind the stop of a shutdown, where it would never
+ * run. */
 bool s3i_engine_submit(struct s3_op *op)
 {
     pthread_mutex_lock(&engine.lock);
@@ -207,7 +211,8 @@ struct s3_reactor *s3i_engine_borrow(struct s3_error *error)
         s3i_error_set(error, S3EXT_SHUTDOWN, "%s", s3i_error_text(S3EXT_SHUTDOWN));
         return NULL;
     }
-    struct s3_reactor *reactor = node ? S3I_OWNER(node, struct s3_reactor, node) : new_reactor(error);
+    struct s3_reactor *reactor =
+        node ? S3I_OWNER(node, struct s3_reactor, node) : new_reactor(error);
     if (reactor != NULL) {
         reactor->of_caller = true;
     } else {
@@ -284,25 +289,10 @@ bool s3i_engine_holds(void)
            s3i_now_ms() - engine.stopping_ms < HOLD_MS;
 }
 
-static struct timespec at(int64_t when_ms)
-{
-    struct timespec until;
-    int64_t left_ms = when_ms - s3i_now_ms();
-    left_ms = left_ms > 0 ? left_ms : 0;
-    clock_gettime(CLOCK_REALTIME, &until); /* what pthread's waits count in */
-    until.tv_sec += left_ms / 1000;
-    until.tv_nsec += (long)(left_ms % 1000) * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
-    return until;
-}
-
 /* Callers' threads fail their operations, and abort their uploads, as soon as they wake. */
 static void await_callers(int64_t until_ms)
 {
-    const struct timespec until = at(until_ms);
+    const struct timespec until = s3i_wait_until(until_ms - s3i_now_ms());
     s3i_reactors_recheck();
     pthread_mutex_lock(&engine.lock);
     while (engine.locked.lent > 0 && s3i_now_ms() < until_ms) {
@@ -333,13 +323,13 @@ void s3i_engine_shutdown(int timeout_ms)
     }
     await_callers(until_ms);
     if (io_runs) {
-        const struct timespec until = at(until_ms);
+        const struct timespec until = s3i_wait_until(until_ms - s3i_now_ms());
         io_runs = pthread_timedjoin_np(thread, NULL, &until) != 0;
     }
     /* Whoever is still inside leaves within a turn, and none gets in again. */
     s3i_gate_shut(GATE_WAIT_MS);
     if (io_runs) {
-        const struct timespec until = at(s3i_now_ms() + GATE_WAIT_MS);
+        const struct timespec until = s3i_wait_until(GATE_WAIT_MS);
         s3i_inbox_put(&io->inbox, &engine.stop);
         pthread_timedjoin_np(thread, NULL, &until);
     }

@@ -1,8 +1,8 @@
 /*
  * face: the functions of s3ext.h, each a few lines over the layers below.
  *
- * The public handles are the inner records under another name. Everything that may touch libcurl or OpenSSL
- * happens inside the gate: in a reactor's turn, or between enter and leave here.
+ * The public handles are the inner records under another name. Everything that may touch libcurl or
+ * OpenSSL happens inside the gate: in a reactor's turn, or between enter and leave here.
  */
 #include <expat.h> /* XML_ExpatVersion */
 #include <openssl/crypto.h>
@@ -152,8 +152,8 @@ void s3ext_client_free(s3ext_client *client)
 int s3ext_client_set_credentials(s3ext_client *client, const char *key_id, const char *secret,
                                  const char *token, int64_t expires_ms)
 {
-    int code = s3i_client_set_credentials(client_of(client), s3i_str_from(key_id), s3i_str_from(secret),
-                                          s3i_str_from(token), expires_ms);
+    int code = s3i_client_set_credentials(client_of(client), s3i_str_from(key_id),
+                                          s3i_str_from(secret), s3i_str_from(token), expires_ms);
     s3i_reactors_recheck();
     return code;
 }
@@ -178,7 +178,8 @@ static size_t split_pairs(struct s3_str pairs, struct s3_query *out)
         struct s3_str name = s3i_str(pairs.data, strnlen(pairs.data, pairs.size));
         size_t used = name.size + 1;
         size_t left = used < pairs.size ? pairs.size - used : 0;
-        struct s3_str value = s3i_str(pairs.data + used, left ? strnlen(pairs.data + used, left) : 0);
+        struct s3_str value =
+            s3i_str(pairs.data + used, left ? strnlen(pairs.data + used, left) : 0);
         used += value.size + 1;
         out[count++] = (struct s3_query){name, value};
         pairs = used < pairs.size ? s3i_str(pairs.data + used, pairs.size - used) : S3I_STR_NONE;
@@ -192,8 +193,8 @@ struct presign {
     bool request_payer;
 };
 
-static int write_presigned(const struct s3_identity *identity, const struct presign *presign, int64_t epoch,
-                           struct s3_buf *url)
+static int write_presigned(const struct s3_identity *identity, const struct presign *presign,
+                           int64_t epoch, struct s3_buf *url)
 {
     struct s3_header headers[1] = {{S3I_STR("host"), identity->target.host}};
     struct s3_query extra[PRESIGN_PAIRS + 1];
@@ -224,7 +225,8 @@ static int write_presigned(const struct s3_identity *identity, const struct pres
     return code != S3EXT_OK ? code : s3i_buf_ok(url) ? S3EXT_OK : S3EXT_NO_MEMORY;
 }
 
-static int presign_inside(struct s3_client *client, const struct presign *presign, struct s3_buf *url)
+static int presign_inside(struct s3_client *client, const struct presign *presign,
+                          struct s3_buf *url)
 {
     struct s3_identity *identity = NULL;
     struct s3_error error;
@@ -236,7 +238,8 @@ static int presign_inside(struct s3_client *client, const struct presign *presig
         return S3EXT_CREDENTIALS;
     }
     int64_t epoch = s3i_wall_seconds() + atomic_load(&client->clock_offset);
-    int code = identity->signer ? write_presigned(identity, presign, epoch, url) : S3EXT_CREDENTIALS;
+    int code =
+        identity->signer ? write_presigned(identity, presign, epoch, url) : S3EXT_CREDENTIALS;
     s3i_identity_release(identity);
     return code;
 }
@@ -272,8 +275,8 @@ int s3ext_presign(s3ext_client *client, const char *method, const char *key, siz
 
 /* ---- making operations ---- */
 
-static struct s3_op_texts texts_of(const char *key, size_t key_size, const char *headers, size_t headers_size,
-                                   const char *query, size_t query_size)
+static struct s3_op_texts texts_of(const char *key, size_t key_size, const char *headers,
+                                   size_t headers_size, const char *query, size_t query_size)
 {
     return (struct s3_op_texts){s3i_str(key, key_size), s3i_str(headers, headers_size),
                                 s3i_str(query, query_size)};
@@ -301,8 +304,9 @@ s3ext_op *s3ext_op_get(s3ext_client *client, const char *key, size_t key_size, c
     return (s3ext_op *)s3i_op_read_new(client_of(client), &options);
 }
 
-s3ext_op *s3ext_op_get_suffix(s3ext_client *client, const char *key, size_t key_size, const char *headers,
-                              size_t headers_size, const char *query, size_t query_size, uint64_t suffix)
+s3ext_op *s3ext_op_get_suffix(s3ext_client *client, const char *key, size_t key_size,
+                              const char *headers, size_t headers_size, const char *query,
+                              size_t query_size, uint64_t suffix)
 {
     const struct s3_read_options options = {
         .texts = texts_of(key, key_size, headers, headers_size, query, query_size),
@@ -312,9 +316,9 @@ s3ext_op *s3ext_op_get_suffix(s3ext_client *client, const char *key, size_t key_
     return (s3ext_op *)s3i_op_read_new(client_of(client), &options);
 }
 
-s3ext_op *s3ext_op_get_into(s3ext_client *client, const char *key, size_t key_size, const char *headers,
-                            size_t headers_size, const char *query, size_t query_size, void *into,
-                            uint64_t into_size)
+s3ext_op *s3ext_op_get_into(s3ext_client *client, const char *key, size_t key_size,
+                            const char *headers, size_t headers_size, const char *query,
+                            size_t query_size, void *into, uint64_t into_size)
 {
     const struct s3_range range = {0, UINT64_MAX};
     const struct s3_read_options options = {
@@ -327,9 +331,9 @@ s3ext_op *s3ext_op_get_into(s3ext_client *client, const char *key, size_t key_si
     return (s3ext_op *)s3i_op_read_new(client_of(client), &options);
 }
 
-s3ext_op *s3ext_op_get_range(s3ext_client *client, const char *key, size_t key_size, const char *headers,
-                             size_t headers_size, const char *query, size_t query_size, uint64_t start,
-                             uint64_t end, void *into)
+s3ext_op *s3ext_op_get_range(s3ext_client *client, const char *key, size_t key_size,
+                             const char *headers, size_t headers_size, const char *query,
+                             size_t query_size, uint64_t start, uint64_t end, void *into)
 {
     const struct s3_range range = {start, end};
     const struct s3_read_options options = {
@@ -342,10 +346,10 @@ s3ext_op *s3ext_op_get_range(s3ext_client *client, const char *key, size_t key_s
     return (s3ext_op *)s3i_op_read_new(client_of(client), &options);
 }
 
-s3ext_op *s3ext_op_get_ranges(s3ext_client *client, const char *key, size_t key_size, const char *headers,
-                              size_t headers_size, const char *query, size_t query_size,
-                              const uint64_t *starts, const uint64_t *ends, size_t count, uint64_t gap,
-                              void *const *into)
+s3ext_op *s3ext_op_get_ranges(s3ext_client *client, const char *key, size_t key_size,
+                              const char *headers, size_t headers_size, const char *query,
+                              size_t query_size, const uint64_t *starts, const uint64_t *ends,
+                              size_t count, uint64_t gap, void *const *into)
 {
     struct s3_range *ranges = s3i_calloc(count, sizeof(*ranges));
     if (ranges == NULL) {
@@ -371,12 +375,13 @@ s3ext_op *s3ext_op_put(s3ext_client *client, const char *key, size_t key_size, c
                        size_t headers_size, const void *body, size_t size, int conditional)
 {
     struct s3_op_texts texts = texts_of(key, key_size, headers, headers_size, NULL, 0);
-    return (s3ext_op *)s3i_op_put_new(client_of(client), &texts, s3i_str(body, size), conditional != 0);
+    return (s3ext_op *)s3i_op_put_new(client_of(client), &texts, s3i_str(body, size),
+                                      conditional != 0);
 }
 
-s3ext_op *s3ext_op_upload(s3ext_client *client, const char *key, size_t key_size, const char *headers,
-                          size_t headers_size, const void *body, uint64_t size, uint64_t part_size,
-                          uint32_t window)
+s3ext_op *s3ext_op_upload(s3ext_client *client, const char *key, size_t key_size,
+                          const char *headers, size_t headers_size, const void *body, uint64_t size,
+                          uint64_t part_size, uint32_t window)
 {
     const struct s3_upload_options options = {
         .texts = texts_of(key, key_size, headers, headers_size, NULL, 0),
@@ -388,14 +393,16 @@ s3ext_op *s3ext_op_upload(s3ext_client *client, const char *key, size_t key_size
     return (s3ext_op *)s3i_op_upload_new(client_of(client), &options);
 }
 
-s3ext_op *s3ext_op_delete(s3ext_client *client, const char *key, size_t key_size, const char *headers,
-                          size_t headers_size, const char *query, size_t query_size)
+s3ext_op *s3ext_op_delete(s3ext_client *client, const char *key, size_t key_size,
+                          const char *headers, size_t headers_size, const char *query,
+                          size_t query_size)
 {
     struct s3_op_texts texts = texts_of(key, key_size, headers, headers_size, query, query_size);
     return (s3ext_op *)s3i_op_delete_new(client_of(client), &texts);
 }
 
-s3ext_op *s3ext_op_delete_many(s3ext_client *client, const char *keys, size_t keys_size, size_t count)
+s3ext_op *s3ext_op_delete_many(s3ext_client *client, const char *keys, size_t keys_size,
+                               size_t count)
 {
     return (s3ext_op *)s3i_op_delete_many_new(client_of(client), s3i_str(keys, keys_size), count);
 }
@@ -406,8 +413,8 @@ s3ext_op *s3ext_op_list(s3ext_client *client, const char *query, size_t query_si
     return (s3ext_op *)s3i_op_list_new(client_of(client), &texts);
 }
 
-s3ext_op *s3ext_op_copy(s3ext_client *client, const char *source, size_t source_size, const char *key,
-                        size_t key_size, const char *headers, size_t headers_size)
+s3ext_op *s3ext_op_copy(s3ext_client *client, const char *source, size_t source_size,
+                        const char *key, size_t key_size, const char *headers, size_t headers_size)
 {
     struct s3_op_texts texts = texts_of(key, key_size, headers, headers_size, NULL, 0);
     return (s3ext_op *)s3i_op_copy_new(client_of(client), s3i_str(source, source_size), &texts);
@@ -420,14 +427,16 @@ s3ext_op *s3ext_op_credentials(s3ext_client *client)
 
 /* ---- driving ---- */
 
-/* In a fork child: whoever drives an operation of the parent's does so there, and it never ends here. */
+/* In a fork child: whoever drives an operation of the parent's does so there, and it never ends
+ * here. */
 static bool inherited(struct s3_op *op)
 {
     if (op->generation == s3i_process_generation()) {
         return false;
     }
     if (!s3i_op_is_done(op)) {
-        s3i_op_abandon(op, S3EXT_CANCELLED, "the operation was begun before a fork, by the parent of this process");
+        s3i_op_abandon(op, S3EXT_CANCELLED,
+                       "the operation was begun before a fork, by the parent of this process");
     }
     return true;
 }
@@ -481,7 +490,8 @@ static void caller_out(struct s3_op *op)
     }
 }
 
-/* Begins a new operation for a sync caller: here, or in a crowd on the I/O thread. false: it is over. */
+/* Begins a new operation for a sync caller: here, or in a crowd on the I/O thread. false: it is
+ * over. */
 static bool begin(struct s3_op *op)
 {
     struct s3_reactor *io;
@@ -535,7 +545,8 @@ int s3ext_op_run(s3ext_op *handle, int slice_ms)
     bool fresh = atomic_load(&op->state) == S3I_OP_NEW && !atomic_load(&op->on_io_thread);
     bool done = s3i_op_is_done(op) || (fresh && !begin(op));
     if (!done) {
-        done = atomic_load(&op->on_io_thread) ? s3ext_op_wait(handle, slice_ms) != 0 : drive(op, slice_ms);
+        done = atomic_load(&op->on_io_thread) ? s3ext_op_wait(handle, slice_ms) != 0
+                                              : drive(op, slice_ms);
     }
     if (done) {
         caller_out(op);
@@ -576,8 +587,11 @@ int s3ext_op_wait(s3ext_op *handle, int slice_ms)
     if (inherited(op)) {
         return 1;
     }
+    s3i_op_retain(op); /* another thread may free the handle meanwhile */
     s3i_op_await(op, slice_ms);
-    return s3i_op_let_go(op) && !held_back(op, slice_ms);
+    bool done = s3i_op_let_go(op) && !held_back(op, slice_ms);
+    s3i_op_release(op);
+    return done;
 }
 
 void s3ext_op_cancel(s3ext_op *op)

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -66,7 +65,8 @@ static void on_done(struct s3_op_listener *listener, struct s3_op *op)
     pthread_mutex_lock(&queue->lock);
     s3i_list_remove(&op->listed);
     queue->locked.listed--;
-    put_locked(queue, (struct s3ext_completion){.token = op->token, .kind = 0, .code = op->error.code});
+    put_locked(queue,
+               (struct s3ext_completion){.token = op->token, .kind = 0, .code = op->error.code});
     bool last = queue->locked.orphan && queue->locked.listed == 0;
     pthread_cond_signal(&queue->emptied);
     pthread_mutex_unlock(&queue->lock);
@@ -139,7 +139,8 @@ static int reserve_locked(struct s3_queue *queue, size_t count)
     return S3EXT_OK;
 }
 
-int s3i_queue_add(struct s3_queue *queue, struct s3_op *const *ops, const uint64_t *tokens, size_t count)
+int s3i_queue_add(struct s3_queue *queue, struct s3_op *const *ops, const uint64_t *tokens,
+                  size_t count)
 {
     pthread_mutex_lock(&queue->lock);
     int code = reserve_locked(queue, count);
@@ -164,32 +165,22 @@ size_t s3i_queue_drain(struct s3_queue *queue, struct s3ext_completion *out, siz
     }
     if (queue->locked.count == 0 && queue->locked.signalled) {
         uint64_t ignored;
-        queue->locked.signalled = read(queue->eventfd, &ignored, sizeof(ignored)) != (ssize_t)sizeof(ignored);
+        queue->locked.signalled =
+            read(queue->eventfd, &ignored, sizeof(ignored)) != (ssize_t)sizeof(ignored);
     }
     pthread_mutex_unlock(&queue->lock);
     return taken;
 }
 
-static struct timespec after(int wait_ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += (long)(wait_ms % 1000) * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
-    return until;
-}
-
-/* Whether an operation still has buffers of its owner's; when the engine has ended, nobody touches them. */
+/* Whether an operation still has buffers of its owner's; when the engine has ended, nobody touches
+ * them. */
 static bool in_use_locked(const struct s3_queue *queue)
 {
     if (s3i_gate_is_shut()) {
         return false;
     }
-    S3I_LIST_EACH (node, &queue->locked.operations) {
+    S3I_LIST_EACH(node, &queue->locked.operations)
+    {
         if (!s3i_op_let_go(S3I_OWNER(node, struct s3_op, listed))) {
             return true;
         }
@@ -205,11 +196,13 @@ void s3i_queue_close(struct s3_queue *queue)
     }
     int64_t until_ms = s3i_now_ms() + CLOSE_WAIT_MS;
     pthread_mutex_lock(&queue->lock);
-    S3I_LIST_EACH (node, &queue->locked.operations) {
+    S3I_LIST_EACH(node, &queue->locked.operations)
+    {
         s3i_op_cancel(S3I_OWNER(node, struct s3_op, listed));
     }
     while (in_use_locked(queue) && s3i_now_ms() < until_ms) {
-        struct timespec slice = after(CLOSE_SLICE_MS); /* nobody signals that one has only let go */
+        struct timespec slice =
+            s3i_wait_until(CLOSE_SLICE_MS); /* nobody signals that one has only let go */
         pthread_cond_timedwait(&queue->emptied, &queue->lock, &slice);
     }
     close(queue->eventfd);

@@ -34,7 +34,8 @@ static struct s3_host *find_locked(struct s3_str origin)
         s3i_list_init(&admission.locked.hosts);
         admission.locked.ready = true;
     }
-    S3I_LIST_EACH (node, &admission.locked.hosts) {
+    S3I_LIST_EACH(node, &admission.locked.hosts)
+    {
         struct s3_host *host = S3I_OWNER(node, struct s3_host, node);
         if (s3i_str_equal(s3i_str_from(host->origin), origin)) {
             return host;
@@ -130,7 +131,8 @@ static void serve_locked(struct s3_host *host)
 /* Bytes that came free may let in tickets of any host. */
 static void serve_all_locked(void)
 {
-    S3I_LIST_EACH (node, &admission.locked.hosts) {
+    S3I_LIST_EACH(node, &admission.locked.hosts)
+    {
         serve_locked(S3I_OWNER(node, struct s3_host, node));
     }
 }

@@ -1,10 +1,12 @@
 /*
- * admission: the only valve. An exchange starts when it holds a slot of its host's limiter and, if it needs
- * memory of ours, its share of the engine's budget of bytes in flight; nothing is paused later.
+ * admission: the only valve. An exchange starts when it holds a slot of its host's limiter and, if
+ * it needs memory of ours, its share of the engine's budget of bytes in flight; nothing is paused
+ * later.
  *
- * Tickets wait first come, first served for each host. When a slot comes free, the ticket gets it at once and
- * its post goes to the inbox of the reactor that waits; an owner that no longer wants it gives it back.
- * At least one exchange is always admitted, however large: the budget cannot dead-lock.
+ * Tickets wait first come, first served for each host. When a slot comes free, the ticket gets it
+ * at once and its post goes to the inbox of the reactor that waits; an owner that no longer wants
+ * it gives it back. At least one exchange is always admitted, however large: the budget cannot
+ * dead-lock.
  */
 #ifndef S3I_FLOW_ADMISSION_H
 #define S3I_FLOW_ADMISSION_H
@@ -27,12 +29,13 @@ struct s3_ticket {
     struct s3_list node;
     struct s3_host *host;
     struct s3_inbox *inbox;
-    struct s3_post granted;     /* runs on the reactor when a waiting ticket was given its slot */
+    struct s3_post granted; /* runs on the reactor when a waiting ticket was given its slot */
     uint64_t bytes;
     enum s3_ticket_state state; /* under the lock of admission while WAITING */
 };
 
-/* The record of "scheme://host:port", made at first use and kept; the latest `concurrency` counts. */
+/* The record of "scheme://host:port", made at first use and kept; the latest `concurrency` counts.
+ */
 struct s3_host *s3i_admission_host(struct s3_str origin, uint32_t concurrency);
 
 void s3i_ticket_init(struct s3_ticket *ticket, void (*granted)(struct s3_post *post));

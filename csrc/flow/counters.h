@@ -31,9 +31,9 @@ struct s3_counters {
 
 extern struct s3_counters s3i_counters;
 
-#define S3I_COUNT(name, by) \
+#define S3I_COUNT(name, by)                                                                        \
     atomic_fetch_add_explicit(&s3i_counters.name, (uint_fast64_t)(by), memory_order_relaxed)
-#define S3I_UNCOUNT(name, by) \
+#define S3I_UNCOUNT(name, by)                                                                      \
     atomic_fetch_sub_explicit(&s3i_counters.name, (uint_fast64_t)(by), memory_order_relaxed)
 
 #endif

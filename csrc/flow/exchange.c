@@ -83,7 +83,8 @@ static void gather_block(struct gathering *out, struct s3_str block)
         if (used >= block.size) {
             return;
         }
-        struct s3_str value = s3i_str(block.data + used, strnlen(block.data + used, block.size - used));
+        struct s3_str value =
+            s3i_str(block.data + used, strnlen(block.data + used, block.size - used));
         used += value.size + 1;
         if (!gathered(out, name)) {
             gather(out, name, value);
@@ -172,8 +173,8 @@ static void begin_line(struct s3_exchange *exchange, size_t *offsets, size_t *co
     offsets[(*count)++] = exchange->lines.size;
 }
 
-static void write_lines(struct s3_exchange *exchange, const struct gathering *headers, size_t *offsets,
-                        size_t *count)
+static void write_lines(struct s3_exchange *exchange, const struct gathering *headers,
+                        size_t *offsets, size_t *count)
 {
     struct s3_buf *lines = &exchange->lines;
     for (size_t i = 0; i < headers->count; i++) {
@@ -380,20 +381,24 @@ static int judge_partial(struct s3_exchange *exchange, struct s3_answer *answer)
     uint64_t size = got.last - got.first + 1;
     bool right;
     if (request->range_kind == S3I_RANGE_SUFFIX) {
-        uint64_t wanted = got.total_known && got.total < request->suffix ? got.total : request->suffix;
+        uint64_t wanted =
+            got.total_known && got.total < request->suffix ? got.total : request->suffix;
         right = got.total_known && size == wanted && got.last == got.total - 1;
     } else {
         struct s3_range asked = asked_range(request);
         bool to_the_end = got.total_known && got.last == got.total - 1;
-        right = got.first == asked.start && (to_the_end ? got.last < asked.end : got.last == asked.end - 1);
+        right = got.first == asked.start &&
+                (to_the_end ? got.last < asked.end : got.last == asked.end - 1);
     }
     if (!right) {
         return s3i_error_set(&exchange->error, S3EXT_PROTOCOL,
                              "asked for bytes %" PRIu64 "-%" PRIu64 ", got %" PRIu64 "-%" PRIu64,
-                             asked_range(request).start, asked_range(request).end - 1, got.first, got.last);
+                             asked_range(request).start, asked_range(request).end - 1, got.first,
+                             got.last);
     }
     if (answer->length_known && answer->length != size) {
-        return refuse(exchange, S3EXT_PROTOCOL, "Content-Length and Content-Range contradict each other");
+        return refuse(exchange, S3EXT_PROTOCOL,
+                      "Content-Length and Content-Range contradict each other");
     }
     answer->range = (struct s3_range){got.first, got.last + 1};
     answer->total_known = got.total_known;
@@ -403,12 +408,14 @@ static int judge_partial(struct s3_exchange *exchange, struct s3_answer *answer)
     return S3EXT_OK;
 }
 
-/* The whole object where a range was asked for: usable if its size is known; the wanted bytes are cut out. */
+/* The whole object where a range was asked for: usable if its size is known; the wanted bytes are
+ * cut out. */
 static int judge_whole(struct s3_exchange *exchange, struct s3_answer *answer)
 {
     struct s3_request *request = exchange->request;
     if (!answer->length_known) {
-        return refuse(exchange, S3EXT_GENERIC, "a range was asked for, a whole object of unknown size came");
+        return refuse(exchange, S3EXT_GENERIC,
+                      "a range was asked for, a whole object of unknown size came");
     }
     uint64_t size = answer->length;
     struct s3_range asked = asked_range(request);
@@ -446,11 +453,13 @@ static int judge_pins(struct s3_exchange *exchange, const struct s3_answer *answ
     const struct s3_request *request = exchange->request;
     if (request->pinned_etag.data != NULL && answer->etag.data != NULL &&
         !s3i_str_equal(request->pinned_etag, answer->etag)) {
-        return refuse(exchange, S3EXT_MODIFIED, "the object changed while it was read (another ETag)");
+        return refuse(exchange, S3EXT_MODIFIED,
+                      "the object changed while it was read (another ETag)");
     }
     if (request->received > 0 && request->total != UINT64_MAX && answer->total_known &&
         request->total != answer->total) {
-        return refuse(exchange, S3EXT_MODIFIED, "the object changed while it was read (another size)");
+        return refuse(exchange, S3EXT_MODIFIED,
+                      "the object changed while it was read (another size)");
     }
     return S3EXT_OK;
 }
@@ -562,7 +571,8 @@ static bool keep_document(struct s3_exchange *exchange, struct s3_buf *document,
     return true;
 }
 
-/* An error document longer than what is of use ends where the limit is; the status tells the rest. */
+/* An error document longer than what is of use ends where the limit is; the status tells the rest.
+ */
 static bool keep_error_document(struct s3_exchange *exchange, struct s3_str data)
 {
     size_t room = exchange->document.limit - exchange->document.size;
@@ -658,7 +668,8 @@ static void on_end(struct s3_transfer *transfer, const struct s3_transfer_end *e
     } else if (end->code == S3EXT_OK && !exchange->judged) {
         attempt.code = S3EXT_PROTOCOL;
         attempt.detail = "the connection ended before an answer";
-    } else if (end->code == S3EXT_OK && exchange->deliver && exchange->wanted_known && exchange->wanted > 0) {
+    } else if (end->code == S3EXT_OK && exchange->deliver && exchange->wanted_known &&
+               exchange->wanted > 0) {
         attempt.code = S3EXT_TRANSPORT;
         attempt.detail = "the body ended before its announced length";
     }
@@ -678,7 +689,8 @@ void s3i_exchange_cancel(struct s3_exchange *exchange)
 
 /* ---- deadlines ---- */
 
-static void expire(struct s3_exchange *exchange, bool nothing_sent, const char *what, int64_t limit_ms)
+static void expire(struct s3_exchange *exchange, bool nothing_sent, const char *what,
+                   int64_t limit_ms)
 {
     struct s3_reactor *reactor = exchange->reactor;
     char detail[96];
@@ -694,7 +706,8 @@ void s3i_exchange_watch(struct s3_exchange *exchange, int64_t now_ms)
 {
     const struct s3_connect *limits = &exchange->request->client->connect;
     struct s3_transfer_progress progress;
-    exchange->reactor->lane_class->progress(exchange->reactor->lane, &exchange->transfer, &progress);
+    exchange->reactor->lane_class->progress(exchange->reactor->lane, &exchange->transfer,
+                                            &progress);
     uint64_t bytes = progress.bytes + exchange->header_bytes + (progress.connected ? 1 : 0);
     if (bytes != exchange->progress_bytes) {
         exchange->progress_bytes = bytes;
@@ -704,7 +717,8 @@ void s3i_exchange_watch(struct s3_exchange *exchange, int64_t now_ms)
     int64_t age = now_ms - exchange->started_ms;
     if (limits->total_timeout_ms && age > limits->total_timeout_ms) {
         expire(exchange, false, "the request was not complete", limits->total_timeout_ms);
-    } else if (!progress.connected && limits->connect_timeout_ms && age > limits->connect_timeout_ms) {
+    } else if (!progress.connected && limits->connect_timeout_ms &&
+               age > limits->connect_timeout_ms) {
         expire(exchange, true, "no connection was made", limits->connect_timeout_ms);
     } else if (progress.connected && !exchange->judged && limits->first_byte_timeout_ms &&
                idle > limits->first_byte_timeout_ms) {

@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
+
+#include "base/time.h"
 
 static struct {
     atomic_int inside;
@@ -21,8 +22,8 @@ static void announce(void)
 }
 
 /*
- * A newcomer counts itself in before it looks at `closers`, a closer raises `closers` before it looks at
- * `inside`: with sequentially consistent atomics at least one of them sees the other.
+ * A newcomer counts itself in before it looks at `closers`, a closer raises `closers` before it
+ * looks at `inside`: with sequentially consistent atomics at least one of them sees the other.
  */
 bool s3i_gate_enter(void)
 {
@@ -52,14 +53,7 @@ void s3i_gate_leave(void)
 
 bool s3i_gate_close(int timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
+    struct timespec until = s3i_wait_until(timeout_ms);
     atomic_fetch_add(&gate.closers, 1);
     bool in_time = true;
     pthread_mutex_lock(&gate.lock);

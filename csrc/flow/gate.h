@@ -1,9 +1,10 @@
 /*
  * gate: the one place that all drivers pass before they touch libcurl, OpenSSL or our locks.
  *
- * A driver (the I/O thread, or a caller's thread that runs a reactor) is inside the gate while it works and
- * outside while it waits in the kernel. To fork, or to end, the gate is closed and emptied first: then no
- * thread holds a lock of ours or stands in a library, and the memory that a child inherits is consistent.
+ * A driver (the I/O thread, or a caller's thread that runs a reactor) is inside the gate while it
+ * works and outside while it waits in the kernel. To fork, or to end, the gate is closed and
+ * emptied first: then no thread holds a lock of ours or stands in a library, and the memory that a
+ * child inherits is consistent.
  */
 #ifndef S3I_FLOW_GATE_H
 #define S3I_FLOW_GATE_H
@@ -14,7 +15,8 @@
 bool s3i_gate_enter(void);
 void s3i_gate_leave(void);
 
-/* Keeps newcomers out and waits until nobody is inside; false when that took longer than `timeout_ms`. */
+/* Keeps newcomers out and waits until nobody is inside; false when that took longer than
+ * `timeout_ms`. */
 bool s3i_gate_close(int timeout_ms);
 void s3i_gate_open(void);
 

@@ -1,9 +1,9 @@
 /*
  * inbox: how other threads reach a reactor.
  *
- * A post is embedded in the thing that it is about; posting one that is queued already does nothing. Posts run
- * on the reactor's thread, in order, without the inbox's lock. The reactor says when it is about to wait in
- * the kernel (parked); only then does a post cost a write to wake it.
+ * A post is embedded in the thing that it is about; posting one that is queued already does
+ * nothing. Posts run on the reactor's thread, in order, without the inbox's lock. The reactor says
+ * when it is about to wait in the kernel (parked); only then does a post cost a write to wake it.
  */
 #ifndef S3I_FLOW_INBOX_H
 #define S3I_FLOW_INBOX_H

@@ -1,10 +1,10 @@
 /*
  * Fork, in every form: pthread_atfork reaches os.fork, multiprocessing and C libraries alike.
  *
- *   prepare: the gate is closed and emptied (at most PARK_MS), then our locks are taken, in layer order
- *   parent:  locks released in reverse, gate opened; transfers go on
- *   child:   generation + 1; descriptors of the parent's reactors are closed raw (no epoll_ctl, no libcurl or
- *            TLS clean-up, which would speak on the parent's connections); locks, pools and hosts start anew
+ *   prepare: the gate is closed and emptied (at most PARK_MS), then our locks are taken, in layer
+ * order parent:  locks released in reverse, gate opened; transfers go on child:   generation + 1;
+ * descriptors of the parent's reactors are closed raw (no epoll_ctl, no libcurl or TLS clean-up,
+ * which would speak on the parent's connections); locks, pools and hosts start anew
  */
 #include "flow/process.h"
 

@@ -1,6 +1,7 @@
 /*
- * process: which generation of the process this is. Rises by one in the child of every fork; what an older
- * generation made is dead there: its memory may be read, its descriptors and locks must not be used.
+ * process: which generation of the process this is. Rises by one in the child of every fork; what
+ * an older generation made is dead there: its memory may be read, its descriptors and locks must
+ * not be used.
  */
 #ifndef S3I_FLOW_PROCESS_H
 #define S3I_FLOW_PROCESS_H

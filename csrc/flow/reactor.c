@@ -7,11 +7,7 @@
 #include "base/time.h"
 #include "flow/gate.h"
 
-enum {
-    READY_BATCH = 64,
-    SPARE_EXCHANGES = 128,
-    WATCH_INTERVAL_MS = 250
-};
+enum { READY_BATCH = 64, SPARE_EXCHANGES = 128, WATCH_INTERVAL_MS = 250 };
 
 static struct {
     pthread_mutex_t lock;
@@ -210,7 +206,8 @@ void s3i_reactors_recheck(void)
 {
     pthread_mutex_lock(&registry.lock);
     if (registry.locked.ready) {
-        S3I_LIST_EACH (node, &registry.locked.reactors) {
+        S3I_LIST_EACH(node, &registry.locked.reactors)
+        {
             struct s3_reactor *reactor = S3I_OWNER(node, struct s3_reactor, registered);
             s3i_inbox_put(&reactor->inbox, &reactor->recheck);
         }
@@ -231,7 +228,8 @@ void s3i_reactors_fork_parent(void)
 void s3i_reactors_fork_child(void)
 {
     if (registry.locked.ready) {
-        S3I_LIST_EACH (node, &registry.locked.reactors) {
+        S3I_LIST_EACH(node, &registry.locked.reactors)
+        {
             struct s3_reactor *reactor = S3I_OWNER(node, struct s3_reactor, registered);
             reactor->lane_class->abandon(reactor->lane);
             s3i_poll_clear(&reactor->poll);

@@ -1,6 +1,7 @@
 /*
- * reactor: an epoll loop that drives exchanges. Two drivers run the same loop: the engine's I/O thread for
- * asyncio and batches, and the thread of a sync caller (a hop between threads costs twice the CPU).
+ * reactor: an epoll loop that drives exchanges. Two drivers run the same loop: the engine's I/O
+ * thread for asyncio and batches, and the thread of a sync caller (a hop between threads costs
+ * twice the CPU).
  *
  *   turn:  [inside the gate]  posts -> timers -> ready requests -> lane -> watchdog
  *          [outside]          wait for descriptors, a wake-up, or the next deadline
@@ -19,23 +20,23 @@
 #include "flow/timer.h"
 
 struct s3_reactor {
-    struct s3_list node;          /* for the engine: its list of spare reactors */
-    struct s3_list registered;    /* in the list of all reactors, under its lock */
+    struct s3_list node;       /* for the engine: its list of spare reactors */
+    struct s3_list registered; /* in the list of all reactors, under its lock */
     struct s3_poll poll;
     struct s3_inbox inbox;
-    struct s3_post recheck;       /* credentials changed */
+    struct s3_post recheck; /* credentials changed */
     const struct s3_lane_class *lane_class;
     struct s3_lane *lane;
     struct s3_list ready;         /* requests to pump */
     struct s3_list want_identity; /* requests in WAIT_IDENTITY */
     struct s3_list operations;    /* that run here */
     struct s3_list timers;
-    struct s3_list active;        /* exchanges under way */
-    struct s3_list spare;         /* exchanges to reuse */
+    struct s3_list active; /* exchanges under way */
+    struct s3_list spare;  /* exchanges to reuse */
     size_t spare_count;
-    int64_t watched_ms;           /* last sweep of the watchdog */
-    bool of_caller;               /* a sync caller drives it, for one operation */
-    bool relieved;                /* an operation has ended since the last wait */
+    int64_t watched_ms; /* last sweep of the watchdog */
+    bool of_caller;     /* a sync caller drives it, for one operation */
+    bool relieved;      /* an operation has ended since the last wait */
 };
 
 /* NULL with `error` set, without memory or descriptors. */
@@ -43,7 +44,8 @@ struct s3_reactor *s3i_reactor_new(struct s3_error *error);
 /* Nothing may be under way. */
 void s3i_reactor_free(struct s3_reactor *reactor);
 
-/* One turn, waiting at most `wait_ms`; a caller's reactor does not wait once its operation has ended. false: the gate is shut, the engine ends. */
+/* One turn, waiting at most `wait_ms`; a caller's reactor does not wait once its operation has
+ * ended. false: the gate is shut, the engine ends. */
 bool s3i_reactor_turn(struct s3_reactor *reactor, int64_t wait_ms);
 
 /* An exchange to use, or NULL without memory; and back. */

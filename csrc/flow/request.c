@@ -9,13 +9,14 @@
 #include "flow/random.h"
 #include "flow/reactor.h"
 
-#define PROGRESS ((uint64_t)1 << 20) /* body bytes of one attempt that start the count of retries anew */
+#define PROGRESS                                                                                   \
+    ((uint64_t)1 << 20) /* body bytes of one attempt that start the count of retries anew */
 
 enum {
-    CREDENTIALS_WAIT_MS = 60000,  /* a provider that hangs longer fails the request */
-    REFUSALS_MAX = 2,             /* newer credentials are tried this often */
-    RESOLVE_FAILURES_MAX = 1,     /* a name that cannot be resolved is looked up twice */
-    SKEW_SUSPECT_SECONDS = 240,   /* a 403 with clocks this far apart is about the clock */
+    CREDENTIALS_WAIT_MS = 60000, /* a provider that hangs longer fails the request */
+    REFUSALS_MAX = 2,            /* newer credentials are tried this often */
+    RESOLVE_FAILURES_MAX = 1,    /* a name that cannot be resolved is looked up twice */
+    SKEW_SUSPECT_SECONDS = 240,  /* a 403 with clocks this far apart is about the clock */
     DOCUMENT_LIMIT = 256 * 1024
 };
 
@@ -137,7 +138,8 @@ static void wait_for_identity(struct s3_request *request)
     request->state = S3I_REQUEST_WAIT_IDENTITY;
     s3i_list_append(&request->reactor->want_identity, &request->node);
     if (s3i_list_empty(&request->timer.node)) {
-        s3i_timer_set(&request->reactor->timers, &request->timer, s3i_now_ms() + CREDENTIALS_WAIT_MS);
+        s3i_timer_set(&request->reactor->timers, &request->timer,
+                      s3i_now_ms() + CREDENTIALS_WAIT_MS);
     }
 }
 
@@ -249,7 +251,8 @@ static void judge_clock(const struct s3_request *request, const struct s3_attemp
                         struct verdict *verdict)
 {
     int64_t difference;
-    if (attempt->status != 403 || verdict->class != S3I_RETRY_NEVER || !clock_difference(attempt, &difference)) {
+    if (attempt->status != 403 || verdict->class != S3I_RETRY_NEVER ||
+        !clock_difference(attempt, &difference)) {
         return;
     }
     int64_t unknown = difference - atomic_load(&request->client->clock_offset);
@@ -262,25 +265,31 @@ static void judge_answer(const struct s3_request *request, const struct s3_attem
                          struct verdict *verdict)
 {
     if (!s3i_xml_error(attempt->document, &verdict->xml)) {
-        verdict->xml = (struct s3_xml_error){.code = ""}; /* a HEAD, or a proxy's page: the status tells */
+        verdict->xml =
+            (struct s3_xml_error){.code = ""}; /* a HEAD, or a proxy's page: the status tells */
     }
     struct s3_str code = s3i_str_from(verdict->xml.code);
     verdict->class = s3i_retry_answer(attempt->status, code);
     verdict->outcome = s3i_retry_outcome(attempt->status, code);
-    bool gone = attempt->status == 412 || attempt->status == 416; /* 416: the pinned object was longer */
+    bool gone =
+        attempt->status == 412 || attempt->status == 416; /* 416: the pinned object was longer */
     if (gone && request->pinned_etag.data != NULL) {
         verdict->outcome = S3EXT_MODIFIED;
     }
-    if (request->method == S3I_HEAD && attempt->status == 400 && verdict->class == S3I_RETRY_NEVER) {
+    if (request->method == S3I_HEAD && attempt->status == 400 &&
+        verdict->class == S3I_RETRY_NEVER) {
         verdict->class = S3I_RETRY_CREDENTIALS; /* how an expired token shows where no code can */
     }
-    if (request->method == S3I_HEAD && attempt->status == 400 && verdict->class == S3I_RETRY_NEVER) {
-        verdict->class = S3I_RETRY_CREDENTIALS; /* expired keys look like this where there is no document */
+    if (request->method == S3I_HEAD && attempt->status == 400 &&
+        verdict->class == S3I_RETRY_NEVER) {
+        verdict->class =
+            S3I_RETRY_CREDENTIALS; /* expired keys look like this where there is no document */
     }
     judge_region(attempt, verdict);
     judge_clock(request, attempt, verdict);
     struct s3_str after = header_of(attempt, S3I_STR("retry-after"));
-    if (after.data == NULL || !s3i_http_retry_after(after, s3i_wall_seconds(), &verdict->retry_after_ms)) {
+    if (after.data == NULL ||
+        !s3i_http_retry_after(after, s3i_wall_seconds(), &verdict->retry_after_ms)) {
         verdict->retry_after_ms = -1;
     }
 }
@@ -316,13 +325,15 @@ static void describe_answer(struct s3_request *request, const struct s3_attempt 
     struct s3_error *error = &request->error;
     struct s3_str location = header_of(attempt, S3I_STR("location"));
     if (verdict->outcome == S3EXT_REGION && verdict->region.size) {
-        s3i_error_set(error, S3EXT_REGION, "the bucket is in region '%.*s', the request was signed for '%.*s'",
+        s3i_error_set(error, S3EXT_REGION,
+                      "the bucket is in region '%.*s', the request was signed for '%.*s'",
                       (int)verdict->region.size, verdict->region.data, (int)attempt->region.size,
                       attempt->region.data);
     } else if (verdict->xml.message[0] != '\0') {
         s3i_error_set(error, verdict->outcome, "%s", verdict->xml.message);
     } else if (attempt->status / 100 == 3 && location.data != NULL) {
-        s3i_error_set(error, verdict->outcome, "the server redirects elsewhere, which is not followed");
+        s3i_error_set(error, verdict->outcome,
+                      "the server redirects elsewhere, which is not followed");
     } else {
         s3i_error_set(error, verdict->outcome, "%s", s3i_error_text(verdict->outcome));
     }
@@ -390,7 +401,8 @@ static bool learn_clock(struct s3_request *request, const struct s3_attempt *att
 }
 
 /* Causes that are mended, once, rather than waited out; not counted against max_retries. */
-static bool mend(struct s3_request *request, const struct s3_attempt *attempt, const struct verdict *verdict)
+static bool mend(struct s3_request *request, const struct s3_attempt *attempt,
+                 const struct verdict *verdict)
 {
     switch (verdict->class) {
     case S3I_RETRY_CREDENTIALS:
@@ -469,7 +481,8 @@ static void back_off(struct s3_request *request, int64_t until_ms)
     s3i_timer_set(&request->reactor->timers, &request->timer, until_ms);
 }
 
-static void decide(struct s3_request *request, const struct s3_attempt *attempt, const struct verdict *verdict)
+static void decide(struct s3_request *request, const struct s3_attempt *attempt,
+                   const struct verdict *verdict)
 {
     int64_t now_ms = s3i_now_ms();
     if (attempt->moved >= PROGRESS) {
@@ -484,7 +497,8 @@ static void decide(struct s3_request *request, const struct s3_attempt *attempt,
     if (mend(request, attempt, verdict)) {
         count_retry(request, verdict->class);
         set_ready(request);
-    } else if (repeatable(request, attempt, verdict) && within_limits(request, verdict, now_ms, wait_ms)) {
+    } else if (repeatable(request, attempt, verdict) &&
+               within_limits(request, verdict, now_ms, wait_ms)) {
         count_retry(request, verdict->class);
         back_off(request, now_ms + wait_ms);
     } else {

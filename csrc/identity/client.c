@@ -10,8 +10,9 @@
 #include "s3ext.h"
 
 enum {
-    TEXT_LIMIT = 4096,        /* bytes of an origin, a path prefix or a region */
-    PROVIDER_PAUSE_MS = 100   /* keys inside the refresh margin are used this long before the next try */
+    TEXT_LIMIT = 4096, /* bytes of an origin, a path prefix or a region */
+    PROVIDER_PAUSE_MS =
+        100 /* keys inside the refresh margin are used this long before the next try */
 };
 
 struct identity {
@@ -19,7 +20,7 @@ struct identity {
     atomic_uint references;
     struct s3_credentials *credentials;
     struct s3_signer *signer;
-    struct s3_buf text;        /* what the target's slices point into */
+    struct s3_buf text; /* what the target's slices point into */
 };
 
 /* The client as this file knows it. */
@@ -35,14 +36,14 @@ struct client {
     struct {
         char region[64];
         struct s3_credentials *credentials;
-        struct identity *identity;   /* cached for the next request */
-        bool refused;                /* the server will not take `credentials` any more */
+        struct identity *identity; /* cached for the next request */
+        bool refused;              /* the server will not take `credentials` any more */
         bool fetching;
-        bool asked;                  /* the desk took the wish of this fetch */
-        uint64_t fetch;              /* number of the current or last fetch */
-        uint64_t failed_fetch;       /* number of the last fetch that failed */
+        bool asked;            /* the desk took the wish of this fetch */
+        uint64_t fetch;        /* number of the current or last fetch */
+        uint64_t failed_fetch; /* number of the last fetch that failed */
         char failure[256];
-        int64_t fetched_ms;          /* wall clock of the last answer */
+        int64_t fetched_ms; /* wall clock of the last answer */
     } locked;
 };
 
@@ -111,24 +112,30 @@ static bool copy_texts(struct client *client, const struct s3ext_client_config *
     client->user_agent = copy(config->user_agent);
     client->proxy_url = copy(config->proxy_url);
     client->proxy_excludes = copy(config->proxy_excludes);
-    client->ca_pem = config->ca_pem ? s3i_strdup(s3i_str(config->ca_pem, config->ca_pem_size)) : NULL;
-    client->default_headers = s3i_strdup(s3i_str(config->default_headers, config->default_headers_size));
-    return client->scheme && client->host && client->base_path && client->bucket && client->user_agent &&
-           client->default_headers && (client->proxy_url || !config->proxy_url) &&
-           (client->proxy_excludes || !config->proxy_excludes) && (client->ca_pem || !config->ca_pem);
+    client->ca_pem =
+        config->ca_pem ? s3i_strdup(s3i_str(config->ca_pem, config->ca_pem_size)) : NULL;
+    client->default_headers =
+        s3i_strdup(s3i_str(config->default_headers, config->default_headers_size));
+    return client->scheme && client->host && client->base_path && client->bucket &&
+           client->user_agent && client->default_headers &&
+           (client->proxy_url || !config->proxy_url) &&
+           (client->proxy_excludes || !config->proxy_excludes) &&
+           (client->ca_pem || !config->ca_pem);
 }
 
 static int check(const struct s3ext_client_config *config, struct s3_error *error)
 {
-    if (config->scheme == NULL || config->host == NULL || config->bucket == NULL || config->region == NULL ||
-        config->user_agent == NULL) {
-        return s3i_error_set(error, S3EXT_INVALID, "a client needs scheme, host, bucket, region, user agent");
+    if (config->scheme == NULL || config->host == NULL || config->bucket == NULL ||
+        config->region == NULL || config->user_agent == NULL) {
+        return s3i_error_set(error, S3EXT_INVALID,
+                             "a client needs scheme, host, bucket, region, user agent");
     }
     if (strlen(config->region) >= sizeof(((struct client *)0)->locked.region)) {
         return s3i_error_set(error, S3EXT_INVALID, "the region has more than 63 characters");
     }
     if (config->part_size == 0 || config->window == 0 || config->concurrency == 0) {
-        return s3i_error_set(error, S3EXT_INVALID, "part_size, window and concurrency must be at least 1");
+        return s3i_error_set(error, S3EXT_INVALID,
+                             "part_size, window and concurrency must be at least 1");
     }
     return S3EXT_OK;
 }
@@ -171,7 +178,8 @@ struct s3_str s3i_client_bucket(const struct s3_client *client)
 
 static void identity_release(struct identity *identity)
 {
-    if (identity != NULL && atomic_fetch_sub_explicit(&identity->references, 1, memory_order_acq_rel) == 1) {
+    if (identity != NULL &&
+        atomic_fetch_sub_explicit(&identity->references, 1, memory_order_acq_rel) == 1) {
         s3i_signer_free(identity->signer);
         s3i_credentials_release(identity->credentials);
         s3i_buf_clear(&identity->text);
@@ -189,9 +197,9 @@ static void destroy_client(struct client *client)
     identity_release(client->locked.identity);
     s3i_credentials_release(client->locked.credentials);
     pthread_mutex_destroy(&client->lock);
-    char *texts[] = {client->scheme,    client->host,           client->base_path,
-                     client->bucket,    client->user_agent,     client->proxy_url,
-                     client->ca_pem,    client->proxy_excludes, client->default_headers};
+    char *texts[] = {client->scheme, client->host,           client->base_path,
+                     client->bucket, client->user_agent,     client->proxy_url,
+                     client->ca_pem, client->proxy_excludes, client->default_headers};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         s3i_free(texts[i]);
     }
@@ -201,7 +209,8 @@ static void destroy_client(struct client *client)
 void s3i_client_release(struct s3_client *client)
 {
     struct client *private = private_of(client);
-    if (client != NULL && atomic_fetch_sub_explicit(&private->references, 1, memory_order_acq_rel) == 1) {
+    if (client != NULL &&
+        atomic_fetch_sub_explicit(&private->references, 1, memory_order_acq_rel) == 1) {
         destroy_client(private);
     }
 }
@@ -228,7 +237,8 @@ static void add_host(struct s3_buf *out, const struct client *client, const char
     s3i_buf_add(out, rest);
 }
 
-/* The target's texts one after another in `text`; offsets, because the buffer may move while it grows. */
+/* The target's texts one after another in `text`; offsets, because the buffer may move while it
+ * grows. */
 static bool set_target(struct identity *identity, const struct client *client, const char *region)
 {
     struct s3_buf *text = &identity->text;
@@ -333,13 +343,15 @@ static bool near_expiry_locked(const struct client *client, int64_t wall_ms)
            !client->locked.fetching && wall_ms - client->locked.fetched_ms >= PROVIDER_PAUSE_MS;
 }
 
-static enum s3_identity_state wait_locked(struct client *client, uint64_t *ticket, struct s3_error *error)
+static enum s3_identity_state wait_locked(struct client *client, uint64_t *ticket,
+                                          struct s3_error *error)
 {
     if (client->provider_tag == 0) {
-        s3i_error_set(error, S3EXT_CREDENTIALS,
-                      client->locked.credentials == NULL
-                          ? "no credentials are configured (skip_signature=True sends unsigned requests)"
-                          : "the credentials have expired and no provider can renew them");
+        s3i_error_set(
+            error, S3EXT_CREDENTIALS,
+            client->locked.credentials == NULL
+                ? "no credentials are configured (skip_signature=True sends unsigned requests)"
+                : "the credentials have expired and no provider can renew them");
         return S3I_IDENTITY_FAILED;
     }
     if (*ticket != 0 && client->locked.failed_fetch >= *ticket) {
@@ -353,8 +365,9 @@ static enum s3_identity_state wait_locked(struct client *client, uint64_t *ticke
     return S3I_IDENTITY_WAIT;
 }
 
-enum s3_identity_state s3i_client_identity(struct s3_client *client, int64_t wall_ms, uint64_t *ticket,
-                                           struct s3_identity **identity, struct s3_error *error)
+enum s3_identity_state s3i_client_identity(struct s3_client *client, int64_t wall_ms,
+                                           uint64_t *ticket, struct s3_identity **identity,
+                                           struct s3_error *error)
 {
     struct client *private = private_of(client);
     enum s3_identity_state state;
@@ -433,7 +446,8 @@ bool s3i_client_refused(struct s3_client *client, uint64_t credentials_version)
 bool s3i_client_correct_region(struct s3_client *client, struct s3_str region)
 {
     struct client *private = private_of(client);
-    if (!client->region_may_change || region.size == 0 || region.size >= sizeof(private->locked.region)) {
+    if (!client->region_may_change || region.size == 0 ||
+        region.size >= sizeof(private->locked.region)) {
         return false;
     }
     for (size_t i = 0; i < region.size; i++) {

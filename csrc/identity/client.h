@@ -1,12 +1,14 @@
 /*
- * client: endpoint, signing, credential slot, retry and timeouts; one for each distinct configuration.
+ * client: endpoint, signing, credential slot, retry and timeouts; one for each distinct
+ * configuration.
  *
- * Counted by reference: the Python handle holds one, every operation one. Fields outside `locked` (client.c)
- * never change. What does change, the keys, the region and the day, is bundled into an immutable identity;
- * a request takes a reference on one and is signed with it, whatever happens to the client meanwhile.
+ * Counted by reference: the Python handle holds one, every operation one. Fields outside `locked`
+ * (client.c) never change. What does change, the keys, the region and the day, is bundled into an
+ * immutable identity; a request takes a reference on one and is signed with it, whatever happens to
+ * the client meanwhile.
  *
  *   slot:  EMPTY --set--> VALID --near expiry: ask the provider, go on using--> VALID
- *                           |--expired, or refused by the server--> EMPTY (ask the provider, requests wait)
+ *                           |--expired, or refused--> EMPTY (ask the provider, requests wait)
  */
 #ifndef S3I_IDENTITY_CLIENT_H
 #define S3I_IDENTITY_CLIENT_H
@@ -42,9 +44,9 @@ struct s3_identity {
 struct s3_client {
     struct s3_connect connect;
     struct s3_retry_config retry;
-    struct s3_host *host;             /* shared by the clients of one endpoint; set by the engine */
-    uint32_t generation;              /* of the process that made it; set by the engine */
-    struct s3_str default_headers;    /* pair block */
+    struct s3_host *host;          /* shared by the clients of one endpoint; set by the engine */
+    uint32_t generation;           /* of the process that made it; set by the engine */
+    struct s3_str default_headers; /* pair block */
     bool region_may_change;
     bool skip_signature;
     bool unsigned_payload;
@@ -71,12 +73,13 @@ void s3i_client_fail_credentials(struct s3_client *client, struct s3_str message
 enum s3_identity_state { S3I_IDENTITY_READY, S3I_IDENTITY_WAIT, S3I_IDENTITY_FAILED };
 
 /*
- * An identity to sign with at `wall_ms` (our clock): READY gives a reference. WAIT: keys have been asked for;
- * call again when the engine says that credentials changed, with the same `ticket` (0 the first time), which
- * tells this wait's fetch from later ones. FAILED sets `error`.
+ * An identity to sign with at `wall_ms` (our clock): READY gives a reference. WAIT: keys have been
+ * asked for; call again when the engine says that credentials changed, with the same `ticket` (0
+ * the first time), which tells this wait's fetch from later ones. FAILED sets `error`.
  */
-enum s3_identity_state s3i_client_identity(struct s3_client *client, int64_t wall_ms, uint64_t *ticket,
-                                           struct s3_identity **identity, struct s3_error *error);
+enum s3_identity_state s3i_client_identity(struct s3_client *client, int64_t wall_ms,
+                                           uint64_t *ticket, struct s3_identity **identity,
+                                           struct s3_error *error);
 void s3i_identity_release(struct s3_identity *identity);
 
 /* The server refused these keys as expired: true when newer ones are there or can be asked for. */

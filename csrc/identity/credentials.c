@@ -4,14 +4,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/time.h"
 
 struct record {
     struct s3_credentials public; /* first: the public pointer is the record's */
     atomic_uint references;
-    size_t size;                  /* of the whole block, for cleansing */
+    size_t size; /* of the whole block, for cleansing */
 };
 
 static atomic_uint_fast64_t last_version;
@@ -26,8 +26,8 @@ static struct s3_str copy_into(char **place, struct s3_str text)
     return copy;
 }
 
-struct s3_credentials *s3i_credentials_new(struct s3_str key_id, struct s3_str secret, struct s3_str token,
-                                           int64_t expires_ms)
+struct s3_credentials *s3i_credentials_new(struct s3_str key_id, struct s3_str secret,
+                                           struct s3_str token, int64_t expires_ms)
 {
     size_t size = sizeof(struct record) + key_id.size + secret.size + token.size;
     struct record *record = s3i_calloc(1, size);
@@ -55,7 +55,8 @@ struct s3_credentials *s3i_credentials_retain(struct s3_credentials *credentials
 void s3i_credentials_release(struct s3_credentials *credentials)
 {
     struct record *record = (struct record *)credentials;
-    if (record != NULL && atomic_fetch_sub_explicit(&record->references, 1, memory_order_acq_rel) == 1) {
+    if (record != NULL &&
+        atomic_fetch_sub_explicit(&record->references, 1, memory_order_acq_rel) == 1) {
         s3i_free_secret(record, record->size);
     }
 }
@@ -99,14 +100,7 @@ bool s3i_desk_ask(uint64_t tag)
 
 uint64_t s3i_desk_take(int timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until); /* what pthread_cond_timedwait counts in */
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
+    struct timespec until = s3i_wait_until(timeout_ms);
     uint64_t tag = 0;
     pthread_mutex_lock(&desk.lock);
     while (desk.locked.count == 0 && !desk.locked.closed) {
@@ -117,7 +111,8 @@ uint64_t s3i_desk_take(int timeout_ms)
     if (desk.locked.count > 0 && !desk.locked.closed) {
         tag = desk.locked.tags[0];
         desk.locked.count--;
-        memmove(desk.locked.tags, desk.locked.tags + 1, desk.locked.count * sizeof(desk.locked.tags[0]));
+        memmove(desk.locked.tags, desk.locked.tags + 1,
+                desk.locked.count * sizeof(desk.locked.tags[0]));
     }
     pthread_mutex_unlock(&desk.lock);
     return tag;

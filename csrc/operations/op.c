@@ -13,7 +13,7 @@
 #include "flow/process.h"
 
 enum {
-    KEY_LIMIT = 1024,       /* bytes of an object key, "Naming Amazon S3 objects" */
+    KEY_LIMIT = 1024, /* bytes of an object key, "Naming Amazon S3 objects" */
     QUERY_PAIRS = 32,
     QUERY_LIMIT = 32 * 1024,
     ANSWER_LIMIT = 64 * 1024
@@ -34,7 +34,8 @@ int s3i_op_add_query(struct s3_buf *out, struct s3_str pairs)
         if (used >= pairs.size) {
             return S3EXT_INVALID;
         }
-        struct s3_str value = s3i_str(pairs.data + used, strnlen(pairs.data + used, pairs.size - used));
+        struct s3_str value =
+            s3i_str(pairs.data + used, strnlen(pairs.data + used, pairs.size - used));
         used += value.size + 1;
         parsed[count++] = (struct s3_query){name, value};
         pairs = used < pairs.size ? s3i_str(pairs.data + used, pairs.size - used) : S3I_STR_NONE;
@@ -105,7 +106,8 @@ struct s3_op *s3i_op_new(const struct s3_op_class *class, size_t size, struct s3
     if (code != S3EXT_OK) {
         s3i_error_set(&op->error, code, "the query is no block of name and value pairs");
     } else if (texts->key.size > KEY_LIMIT) {
-        s3i_error_set(&op->error, S3EXT_INVALID, "the key has %zu bytes; S3 allows 1024", texts->key.size);
+        s3i_error_set(&op->error, S3EXT_INVALID, "the key has %zu bytes; S3 allows 1024",
+                      texts->key.size);
     } else if (texts->key.size && memchr(texts->key.data, 0, texts->key.size) != NULL) {
         s3i_error_set(&op->error, S3EXT_INVALID, "the key holds a NUL character");
     }
@@ -176,7 +178,8 @@ void s3i_op_request_done(struct s3_op *op, struct s3_request *request)
     }
 }
 
-/* The waiter sets `awaited` before it looks at the state, we the state before we look at `awaited`. */
+/* The waiter sets `awaited` before it looks at the state, we the state before we look at `awaited`.
+ */
 static void wake_waiters(struct s3_op *op)
 {
     if (!atomic_load(&op->awaited)) {
@@ -191,7 +194,8 @@ static void set_outcome(struct s3_op *op)
     op->result.elapsed_ms = s3i_now_ms() - op->started_ms;
 }
 
-/* A failing operation whose owner has cancelled it: result and error are the owner's from now on. */
+/* A failing operation whose owner has cancelled it: result and error are the owner's from now on.
+ */
 static void let_go_if_cancelled(struct s3_op *op)
 {
     if (atomic_load(&op->cancel_asked)) {
@@ -254,7 +258,8 @@ void s3i_op_abandon(struct s3_op *op, int code, const char *message)
 
 void s3i_op_check_cancel(struct s3_op *op)
 {
-    /* The post of a cancel may come before that of the submit: s3i_op_begin looks at the flag then. */
+    /* The post of a cancel may come before that of the submit: s3i_op_begin looks at the flag then.
+     */
     if (!atomic_load(&op->cancel_asked) || atomic_load(&op->state) != S3I_OP_RUNNING) {
         return;
     }
@@ -292,7 +297,8 @@ void s3i_op_submit(struct s3_op *op, struct s3_reactor *reactor)
 
 void s3i_op_cancel(struct s3_op *op)
 {
-    if (atomic_exchange(&op->cancel_asked, true) || !atomic_load(&op->on_io_thread) || s3i_op_is_done(op)) {
+    if (atomic_exchange(&op->cancel_asked, true) || !atomic_load(&op->on_io_thread) ||
+        s3i_op_is_done(op)) {
         return; /* a caller's driver looks at the flag itself, and so does s3i_op_begin */
     }
     s3i_op_retain(op);
@@ -336,6 +342,7 @@ void s3i_op_await(struct s3_op *op, int timeout_ms)
     if (seen == S3I_OP_DONE || s3i_op_let_go(op)) {
         return;
     }
-    struct timespec wait = {.tv_sec = timeout_ms / 1000, .tv_nsec = (long)(timeout_ms % 1000) * 1000000L};
+    struct timespec wait = {.tv_sec = timeout_ms / 1000,
+                            .tv_nsec = (long)(timeout_ms % 1000) * 1000000L};
     syscall(SYS_futex, &op->state, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
 }

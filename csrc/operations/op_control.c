@@ -44,7 +44,8 @@ static int read_deleted(struct op_single *single, struct s3_xml_error *xml)
 }
 
 /* The record that leaves the core is the one that the parser fills. */
-_Static_assert(sizeof(struct s3_delete_failure) == sizeof(struct s3ext_delete_failure), "one layout");
+_Static_assert(sizeof(struct s3_delete_failure) == sizeof(struct s3ext_delete_failure),
+               "one layout");
 
 static void free_deleted(struct op_single *single)
 {
@@ -70,7 +71,8 @@ static void write_keys(struct s3_buf *body, struct s3_str keys, size_t count)
         s3i_buf_add(body, S3I_STR("<Object><Key>"));
         s3i_xml_add_text(body, s3i_str(keys.data, size));
         s3i_buf_add(body, S3I_STR("</Key></Object>"));
-        keys = size + 1 < keys.size ? s3i_str(keys.data + size + 1, keys.size - size - 1) : S3I_STR_NONE;
+        keys = size + 1 < keys.size ? s3i_str(keys.data + size + 1, keys.size - size - 1)
+                                    : S3I_STR_NONE;
     }
     s3i_buf_add(body, S3I_STR("</Delete>"));
 }
@@ -113,7 +115,8 @@ struct s3_op *s3i_op_delete_many_new(struct s3_client *client, struct s3_str key
     s3i_delete_result_init(result);
     single->state = result;
     if (count == 0 || count > S3I_DELETE_MAX) {
-        s3i_error_set(&single->op.error, S3EXT_INVALID, "a delete request takes 1 to 1000 keys, not %zu", count);
+        s3i_error_set(&single->op.error, S3EXT_INVALID,
+                      "a delete request takes 1 to 1000 keys, not %zu", count);
         return &single->op;
     }
     write_keys(&single->body, keys, count);
@@ -130,7 +133,8 @@ struct s3_op *s3i_op_delete_many_new(struct s3_client *client, struct s3_str key
 /* A 200 answer may hold an error (AWS "CopyObject"): only a CopyObjectResult is a success. */
 static int read_copied(struct op_single *single, struct s3_xml_error *xml)
 {
-    return s3i_xml_fields(s3i_buf_str(&single->request.document), "CopyObjectResult", NULL, NULL, 0, xml);
+    return s3i_xml_fields(s3i_buf_str(&single->request.document), "CopyObjectResult", NULL, NULL, 0,
+                          xml);
 }
 
 static const struct s3_single_kind COPY = {

@@ -1,6 +1,6 @@
 /*
- * op_control: operations that move no object bytes through us: head, delete (one, many), copy, and waiting
- * for credentials.
+ * op_control: operations that move no object bytes through us: head, delete (one, many), copy, and
+ * waiting for credentials.
  */
 #ifndef S3I_OPERATIONS_OP_CONTROL_H
 #define S3I_OPERATIONS_OP_CONTROL_H

@@ -4,7 +4,7 @@
 #include "operations/op_single.h"
 
 enum {
-    ENTRIES_LIMIT = 100000,              /* a page has 1,000; some servers are generous */
+    ENTRIES_LIMIT = 100000, /* a page has 1,000; some servers are generous */
     DOCUMENT_LIMIT = 128 * 1024 * 1024
 };
 

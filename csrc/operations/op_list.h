@@ -1,6 +1,6 @@
 /*
- * op_list: one page of ListObjectsV2. Pages are chained by whoever iterates: the token of one is an argument
- * of the next, so that a lazy listing holds one page and, at most, one request ahead.
+ * op_list: one page of ListObjectsV2. Pages are chained by whoever iterates: the token of one is an
+ * argument of the next, so that a lazy listing holds one page and, at most, one request ahead.
  */
 #ifndef S3I_OPERATIONS_OP_LIST_H
 #define S3I_OPERATIONS_OP_LIST_H

@@ -5,7 +5,8 @@
 #include "base/alloc.h"
 #include "bytes/memory.h"
 
-#define WHOLE_LIMIT ((uint64_t)1 << 30) /* a get reserves room for an object up to this size at once */
+#define WHOLE_LIMIT                                                                                \
+    ((uint64_t)1 << 30) /* a get reserves room for an object up to this size at once */
 
 enum { ETAG_LIMIT = 256 };
 
@@ -14,16 +15,16 @@ struct fetch {
     struct s3_fetch plan;
     uint64_t part_size;
     uint64_t next_part;
-    uint64_t parts;            /* number of them, once the size is known */
-    bool opened;               /* its first answer's head was accepted: memory is there */
-    struct s3_memory *memory;  /* NULL when bytes go into the caller's memory */
+    uint64_t parts;           /* number of them, once the size is known */
+    bool opened;              /* its first answer's head was accepted: memory is there */
+    struct s3_memory *memory; /* NULL when bytes go into the caller's memory */
 };
 
 struct part {
     struct s3_request request;
     struct op_read *read;
     struct fetch *fetch;
-    size_t cursor;             /* first member whose end the received bytes have not reached */
+    size_t cursor; /* first member whose end the received bytes have not reached */
 };
 
 struct op_read {
@@ -38,12 +39,12 @@ struct op_read {
     struct s3_fetch *plans;
     struct fetch *fetches;
     size_t fetch_count;
-    size_t next_fetch;         /* the first that has parts to send */
+    size_t next_fetch; /* the first that has parts to send */
     bool size_known;
-    bool plain_retry;          /* a get of an empty object is asked again without a range */
+    bool plain_retry; /* a get of an empty object is asked again without a range */
     char etag[ETAG_LIMIT];
     size_t etag_size;
-    struct part *parts;        /* window of them */
+    struct part *parts; /* window of them */
     size_t window;
 };
 
@@ -64,7 +65,8 @@ static bool copy_ranges(struct op_read *read, const struct s3_read_options *opti
     read->plans = s3i_calloc(options->count, sizeof(*read->plans));
     read->fetches = s3i_calloc(options->count, sizeof(*read->fetches));
     read->op.result.slices = s3i_calloc(options->count, sizeof(*read->op.result.slices));
-    if (!read->ranges || !read->order || !read->plans || !read->fetches || !read->op.result.slices) {
+    if (!read->ranges || !read->order || !read->plans || !read->fetches ||
+        !read->op.result.slices) {
         return false;
     }
     memcpy(read->ranges, options->ranges, options->count * sizeof(*read->ranges));
@@ -99,7 +101,8 @@ struct s3_op *s3i_op_read_new(struct s3_client *client, const struct s3_read_opt
         s3i_op_release(op);
         return NULL;
     }
-    read->fetch_count = s3i_plan_coalesce(read->ranges, read->count, fixed.gap, read->order, read->plans);
+    read->fetch_count =
+        s3i_plan_coalesce(read->ranges, read->count, fixed.gap, read->order, read->plans);
     for (size_t i = 0; i < read->fetch_count; i++) {
         read->fetches[i].plan = read->plans[i];
     }
@@ -146,7 +149,8 @@ static void plan_fetch(struct op_read *read, struct fetch *fetch)
     fetch->parts = single ? 1 : s3i_plan_count(size, fetch->part_size);
 }
 
-static struct s3_range part_range(const struct op_read *read, const struct fetch *fetch, uint64_t index)
+static struct s3_range part_range(const struct op_read *read, const struct fetch *fetch,
+                                  uint64_t index)
 {
     struct s3_range whole = {fetch->plan.start, fetch->plan.end};
     bool first_of_many = read->first_only && !atomic_load(&read->op.client->without_ranges);
@@ -248,7 +252,8 @@ static void start(struct s3_op *op)
 
 /* ---- the head of an answer ---- */
 
-/* Whether an answer is about another object than the first one was; without an ETag its date has to tell. */
+/* Whether an answer is about another object than the first one was; without an ETag its date has to
+ * tell. */
 static const char *what_changed(const struct op_read *read, const struct s3_answer *answer)
 {
     const struct s3_op *op = &read->op;
@@ -261,15 +266,16 @@ static const char *what_changed(const struct op_read *read, const struct s3_answ
     if (answer->total_known && op->result.object_size != answer->total) {
         return "another size";
     }
-    if ((answer->etag.data == NULL || known.size == 0) && date.data != NULL && known_date.data != NULL &&
-        !s3i_str_equal(date, known_date)) {
+    if ((answer->etag.data == NULL || known.size == 0) && date.data != NULL &&
+        known_date.data != NULL && !s3i_str_equal(date, known_date)) {
         return "another date";
     }
     return NULL;
 }
 
 /* The first answer tells size and ETag of the object for the whole operation. */
-static int learn_object(struct op_read *read, const struct s3_answer *answer, struct s3_error *error)
+static int learn_object(struct op_read *read, const struct s3_answer *answer,
+                        struct s3_error *error)
 {
     struct s3_op *op = &read->op;
     if (read->size_known || op->result.object_size != UINT64_MAX) {
@@ -290,7 +296,8 @@ static int learn_object(struct op_read *read, const struct s3_answer *answer, st
     return s3i_op_keep_answer(op, answer);
 }
 
-/* Cuts the fetches at the end of the object; one that begins after it would be answered with 416. */
+/* Cuts the fetches at the end of the object; one that begins after it would be answered with 416.
+ */
 static int cut_fetches(struct op_read *read, struct s3_error *error)
 {
     uint64_t size = read->op.result.object_size;
@@ -300,8 +307,8 @@ static int cut_fetches(struct op_read *read, struct s3_error *error)
     for (size_t i = 0; i < read->count; i++) {
         if (read->ranges[i].start >= size && !read->suffix && (size > 0 || !read->plain_retry)) {
             return s3i_error_set(error, S3EXT_GENERIC,
-                                 "the range starting at %" PRIu64 " begins after the end of the object (%" PRIu64
-                                 " bytes)",
+                                 "the range starting at %" PRIu64
+                                 " begins after the end of the object (%" PRIu64 " bytes)",
                                  read->ranges[i].start, size);
         }
     }
@@ -310,8 +317,9 @@ static int cut_fetches(struct op_read *read, struct s3_error *error)
         if (fetch->plan.end > size) {
             fetch->plan.end = size;
             uint64_t length = size - fetch->plan.start;
-            fetch->parts = fetch->parts > 1 && !fetch->opened ? s3i_plan_count(length, fetch->part_size)
-                                                              : fetch->parts;
+            fetch->parts = fetch->parts > 1 && !fetch->opened
+                               ? s3i_plan_count(length, fetch->part_size)
+                               : fetch->parts;
         }
     }
     return S3EXT_OK;
@@ -336,7 +344,8 @@ static int open_fetch(struct op_read *read, struct fetch *fetch, struct s3_answe
                       struct s3_error *error)
 {
     if (fetch->plan.end == UINT64_MAX && !read->size_known && !answer->whole) {
-        return s3i_error_set(error, S3EXT_PROTOCOL, "the answer does not tell the size of the object");
+        return s3i_error_set(error, S3EXT_PROTOCOL,
+                             "the answer does not tell the size of the object");
     }
     if (read->suffix || fetch->plan.end == UINT64_MAX) {
         fetch->plan.start = answer->range.start;
@@ -387,7 +396,8 @@ static int on_head(struct s3_request *request, struct s3_answer *answer, struct 
 
 /* ---- the body ---- */
 
-/* Copies the bytes at [position, position + data.size) of the object into each range that covers them. */
+/* Copies the bytes at [position, position + data.size) of the object into each range that covers
+ * them. */
 static void scatter(struct part *part, uint64_t position, struct s3_str data)
 {
     struct op_read *read = part->read;
@@ -403,8 +413,8 @@ static void scatter(struct part *part, uint64_t position, struct s3_str data)
         uint64_t from = range->start > position ? range->start : position;
         uint64_t to = range->end < end ? range->end : end;
         if (from < to) {
-            memcpy((char *)read->into[member] + (from - range->start), data.data + (from - position),
-                   (size_t)(to - from));
+            memcpy((char *)read->into[member] + (from - range->start),
+                   data.data + (from - position), (size_t)(to - from));
         }
         passed = passed && range->end <= end;
         part->cursor = passed ? i + 1 : part->cursor;
@@ -455,7 +465,8 @@ static void cut_slices(struct op_read *read, uint64_t got_end)
     }
 }
 
-/* A range of an empty object is answered with 416: asked from 0 to the end, the object is read without one. */
+/* A range of an empty object is answered with 416: asked from 0 to the end, the object is read
+ * without one. */
 static bool ask_again_plain(struct op_read *read, struct part *part)
 {
     const struct s3_request *request = &part->request;
@@ -502,4 +513,5 @@ static void on_done(struct s3_request *request)
 }
 
 static const struct s3_op_class CLASS = {.name = "read", .start = start, .destroy = destroy};
-static const struct s3_request_class PART = {.on_head = on_head, .on_body = on_body, .on_done = on_done};
+static const struct s3_request_class PART = {
+    .on_head = on_head, .on_body = on_body, .on_done = on_done};

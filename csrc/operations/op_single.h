@@ -1,6 +1,6 @@
 /*
- * op_single: operations that are one request and one answer; op_control.c, op_list.c and op_write.c describe
- * theirs by a kind.
+ * op_single: operations that are one request and one answer; op_control.c, op_list.c and op_write.c
+ * describe theirs by a kind.
  */
 #ifndef S3I_OPERATIONS_OP_SINGLE_H
 #define S3I_OPERATIONS_OP_SINGLE_H
@@ -13,8 +13,9 @@ struct s3_single_kind {
     const char *name;
     enum s3_method method;
     bool has_key;
-    size_t document_limit;     /* of the answer's document */
-    /* Judges and takes in the document of a success (request->document); NULL: there is none of interest. */
+    size_t document_limit; /* of the answer's document */
+    /* Judges and takes in the document of a success (request->document); NULL: there is none of
+     * interest. */
     int (*read_document)(struct op_single *single, struct s3_xml_error *xml);
     /* What the kind owns; NULL for nothing. */
     void (*destroy)(struct op_single *single);
@@ -24,9 +25,9 @@ struct op_single {
     struct s3_op op; /* first */
     const struct s3_single_kind *kind;
     struct s3_request request;
-    struct s3_buf headers;     /* pair block of the operation's own */
-    struct s3_buf body;        /* a body of the operation's own */
-    void *state;               /* the kind's */
+    struct s3_buf headers; /* pair block of the operation's own */
+    struct s3_buf body;    /* a body of the operation's own */
+    void *state;           /* the kind's */
 };
 
 /* A new operation of a kind; NULL without memory. `texts` as for s3i_op_new. */

@@ -14,14 +14,14 @@
 #include "pure/hash.h"
 
 enum {
-    PARTS_MAX = 10000,          /* "Amazon S3 multipart upload limits" */
-    GROWTH_PARTS = 2000,        /* a fed upload's part size doubles after so many parts: 5 TiB in 10,000 */
+    PARTS_MAX = 10000,   /* "Amazon S3 multipart upload limits" */
+    GROWTH_PARTS = 2000, /* a fed upload's part size doubles after so many parts: 5 TiB in 10,000 */
     ETAG_LIMIT = 256,
     ID_LIMIT = 4096,
     QUERY_LIMIT = 3 * ID_LIMIT + 64,
     DOCUMENT_LIMIT = 64 * 1024,
     MANIFEST_LIMIT = 8 * 1024 * 1024,
-    LAST_WAIT_MS = 15000        /* what a request that only clears up or looks may take */
+    LAST_WAIT_MS = 15000 /* what a request that only clears up or looks may take */
 };
 
 /* ---- one PUT ---- */
@@ -41,8 +41,8 @@ static const struct s3_single_kind PUT = {
     .read_document = read_put,
 };
 
-struct s3_op *s3i_op_put_new(struct s3_client *client, const struct s3_op_texts *texts, struct s3_str body,
-                             bool conditional)
+struct s3_op *s3i_op_put_new(struct s3_client *client, const struct s3_op_texts *texts,
+                             struct s3_str body, bool conditional)
 {
     struct op_single *single = s3i_single_new(&PUT, client, texts);
     if (single == NULL) {
@@ -56,9 +56,9 @@ struct s3_op *s3i_op_put_new(struct s3_client *client, const struct s3_op_texts 
 /* ---- the upload ---- */
 
 enum upload_state {
-    NOT_BEGUN,  /* nothing was sent: it may end at once */
+    NOT_BEGUN, /* nothing was sent: it may end at once */
     CREATING,
-    DOOMED,     /* failed while the create request is under way */
+    DOOMED, /* failed while the create request is under way */
     SENDING,
     COMPLETING,
     CONFIRMING, /* is the object there although Complete failed? */
@@ -70,9 +70,9 @@ enum upload_state {
 struct part {
     struct s3_request request;
     struct op_upload *upload;
-    uint32_t number;            /* from 1 */
+    uint32_t number; /* from 1 */
     struct s3_buf query;
-    struct s3_memory *memory;   /* of a fed part; NULL for the caller's body */
+    struct s3_memory *memory; /* of a fed part; NULL for the caller's body */
     char etag[ETAG_LIMIT];
 };
 
@@ -88,17 +88,17 @@ struct op_upload {
     const char *body;
     uint64_t size, part_size;
     uint32_t window;
-    struct s3_request control;  /* create, complete, abort, confirm: one at a time */
-    struct s3_timer deadline;   /* of a request after which nothing follows */
-    struct s3_error cause;      /* how Complete failed, while the object is looked for */
+    struct s3_request control; /* create, complete, abort, confirm: one at a time */
+    struct s3_timer deadline;  /* of a request after which nothing follows */
+    struct s3_error cause;     /* how Complete failed, while the object is looked for */
     struct s3_buf id, query, manifest, etag;
     struct part *parts;
     uint32_t started, finished; /* parts */
     uint32_t expected;          /* parts in all; 0 while a fed upload goes on */
     char **etags;               /* of finished parts, by number - 1 */
     size_t etag_capacity;
-    struct s3_post fed;         /* something was pushed */
-    atomic_uint changes;        /* futex word: rises with room and at the end */
+    struct s3_post fed;  /* something was pushed */
+    atomic_uint changes; /* futex word: rises with room and at the end */
     pthread_mutex_t lock;
     struct {
         struct s3_memory *filling; /* handed out by slot, not pushed yet */
@@ -109,7 +109,7 @@ struct op_upload {
         bool last;
         bool wants_room;
         bool ended;
-        int code;                  /* why it ended */
+        int code; /* why it ended */
     } locked;
 };
 
@@ -144,7 +144,8 @@ struct s3_op *s3i_op_upload_new(struct s3_client *client, const struct s3_upload
     s3i_request_init(&upload->control, &CONTROL, client);
     s3i_timer_init(&upload->deadline, on_deadline);
     s3i_post_init(&upload->fed, on_fed);
-    if (options->body != NULL && s3i_plan_upload_part(options->size, options->part_size, &upload->part_size)) {
+    if (options->body != NULL &&
+        s3i_plan_upload_part(options->size, options->part_size, &upload->part_size)) {
         s3i_error_set(&op->error, S3EXT_INVALID, "an object cannot have more than 5 TiB");
     }
     upload->parts = s3i_calloc(upload->window, sizeof(*upload->parts));
@@ -229,7 +230,8 @@ static void fail_with(struct op_upload *upload, int code, const char *message)
 /* ---- control requests ---- */
 
 /* The request is idle; it keeps key, client and class. */
-static struct s3_request *new_control(struct op_upload *upload, enum s3_method method, struct s3_str query)
+static struct s3_request *new_control(struct op_upload *upload, enum s3_method method,
+                                      struct s3_str query)
 {
     struct s3_request *request = &upload->control;
     s3i_request_clear(request);
@@ -268,13 +270,16 @@ static void send_abort(struct op_upload *upload, enum upload_state state)
 {
     upload->state = state;
     set_deadline(upload);
-    s3i_request_start(new_control(upload, S3I_DELETE, s3i_buf_str(&upload->query)), upload->op.reactor);
+    s3i_request_start(new_control(upload, S3I_DELETE, s3i_buf_str(&upload->query)),
+                      upload->op.reactor);
 }
 
 static void write_manifest(struct op_upload *upload)
 {
     struct s3_buf *out = &upload->manifest;
-    s3i_buf_add(out, S3I_STR("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"));
+    s3i_buf_add(
+        out,
+        S3I_STR("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"));
     for (uint32_t i = 0; i < upload->expected; i++) {
         s3i_buf_add(out, S3I_STR("<Part><ETag>"));
         s3i_xml_add_text(out, s3i_str_from(upload->etags[i]));
@@ -312,7 +317,9 @@ static void send_confirm(struct op_upload *upload)
 
 static int hex_digit(char byte)
 {
-    return byte >= '0' && byte <= '9' ? byte - '0' : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+    return byte >= '0' && byte <= '9'   ? byte - '0'
+           : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10
+                                        : -1;
 }
 
 /* The MD5 in a part's ETag, quotes left out; false when it is none (KMS, SSE-C). */
@@ -333,7 +340,8 @@ static bool part_digest(const char *etag, uint8_t digest[S3I_MD5_SIZE])
     return true;
 }
 
-/* What S3 makes of the parts' MD5s: "<md5 of the digests>-<parts>", with quotes. false when it cannot be told. */
+/* What S3 makes of the parts' MD5s: "<md5 of the digests>-<parts>", with quotes. false when it
+ * cannot be told. */
 static bool expected_etag(const struct op_upload *upload, struct s3_buf *out)
 {
     uint8_t digest[S3I_HASH_MAX];
@@ -438,7 +446,8 @@ static void send_fed(struct op_upload *upload)
     struct part *part;
     struct fed fed;
     /* A fed part always finds a free place: at most `window` are outstanding. */
-    while (upload->state == SENDING && (part = free_part(upload)) != NULL && take_fed(upload, &fed)) {
+    while (upload->state == SENDING && (part = free_part(upload)) != NULL &&
+           take_fed(upload, &fed)) {
         part->memory = fed.memory;
         send_part(upload, part, s3i_str(s3i_memory_data(fed.memory), (size_t)fed.size));
     }
@@ -464,7 +473,8 @@ static bool store_etag(struct op_upload *upload, const struct part *part)
         if (grown == NULL) {
             return false;
         }
-        memset(grown + upload->etag_capacity, 0, (capacity - upload->etag_capacity) * sizeof(*grown));
+        memset(grown + upload->etag_capacity, 0,
+               (capacity - upload->etag_capacity) * sizeof(*grown));
         upload->etags = grown;
         upload->etag_capacity = capacity;
     }
@@ -492,7 +502,8 @@ static void give_room(struct op_upload *upload, struct part *part)
     }
 }
 
-static int on_part_head(struct s3_request *request, struct s3_answer *answer, struct s3_error *error)
+static int on_part_head(struct s3_request *request, struct s3_answer *answer,
+                        struct s3_error *error)
 {
     struct part *part = S3I_OWNER(request, struct part, request);
     if (answer->etag.size == 0 || answer->etag.size >= sizeof(part->etag)) {
@@ -534,17 +545,19 @@ static int read_created(struct op_upload *upload, struct s3_xml_error *xml)
 {
     static const char *const names[] = {"UploadId"};
     s3i_buf_reset(&upload->id);
-    S3I_TRY(s3i_xml_fields(s3i_buf_str(&upload->control.document), "InitiateMultipartUploadResult", names,
-                           &upload->id, 1, xml));
-    return upload->id.size == 0 ? S3EXT_PROTOCOL : set_upload_query(upload) ? S3EXT_OK : S3EXT_NO_MEMORY;
+    S3I_TRY(s3i_xml_fields(s3i_buf_str(&upload->control.document), "InitiateMultipartUploadResult",
+                           names, &upload->id, 1, xml));
+    return upload->id.size == 0       ? S3EXT_PROTOCOL
+           : set_upload_query(upload) ? S3EXT_OK
+                                      : S3EXT_NO_MEMORY;
 }
 
 static int read_completed(struct op_upload *upload, struct s3_xml_error *xml)
 {
     static const char *const names[] = {"ETag"};
     s3i_buf_reset(&upload->etag);
-    S3I_TRY(s3i_xml_fields(s3i_buf_str(&upload->control.document), "CompleteMultipartUploadResult", names,
-                           &upload->etag, 1, xml));
+    S3I_TRY(s3i_xml_fields(s3i_buf_str(&upload->control.document), "CompleteMultipartUploadResult",
+                           names, &upload->etag, 1, xml));
     if (upload->etag.size == 0) {
         expected_etag(upload, &upload->etag); /* Ceph answers with an empty one */
     }
@@ -571,7 +584,8 @@ static int check_control(struct s3_request *request, struct s3_xml_error *xml)
     return S3EXT_OK;
 }
 
-static int on_control_head(struct s3_request *request, struct s3_answer *answer, struct s3_error *error)
+static int on_control_head(struct s3_request *request, struct s3_answer *answer,
+                           struct s3_error *error)
 {
     (void)error;
     struct op_upload *upload = S3I_OWNER(request, struct op_upload, control);
@@ -601,8 +615,9 @@ static bool is_unknown(const struct s3_error *error)
 }
 
 /*
- * Whether Complete may have been done although it failed: its answer was lost or is none, or an earlier one was
- * (ours or one that libcurl repeated by itself on a connection that died), so that the upload is unknown now.
+ * Whether Complete may have been done although it failed: its answer was lost or is none, or an
+ * earlier one was (ours or one that libcurl repeated by itself on a connection that died), so that
+ * the upload is unknown now.
  */
 static bool may_be_done(const struct s3_error *error)
 {
@@ -775,7 +790,8 @@ static int push_locked(struct op_upload *upload, uint64_t size, bool last)
         return S3EXT_INVALID;
     }
     upload->locked.last = last;
-    /* An upload has at least one part, even if it is empty; otherwise an empty end sends nothing. */
+    /* An upload has at least one part, even if it is empty; otherwise an empty end sends nothing.
+     */
     if (size > 0 || upload->locked.pushed == 0) {
         if (upload->locked.filling == NULL) {
             return S3EXT_INVALID;
@@ -814,7 +830,8 @@ bool s3i_upload_wait(struct s3_op *op, int timeout_ms)
     upload->locked.wants_room = !ready;
     pthread_mutex_unlock(&upload->lock);
     if (!ready) {
-        struct timespec wait = {.tv_sec = timeout_ms / 1000, .tv_nsec = (long)(timeout_ms % 1000) * 1000000L};
+        struct timespec wait = {.tv_sec = timeout_ms / 1000,
+                                .tv_nsec = (long)(timeout_ms % 1000) * 1000000L};
         syscall(SYS_futex, &upload->changes, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
         pthread_mutex_lock(&upload->lock);
         ready = upload->locked.ended || upload->locked.outstanding < upload->window;

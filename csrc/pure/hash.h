@@ -1,9 +1,10 @@
 /*
  * hash: SHA-256, SHA-1, MD5 and HMAC-SHA-256 through OpenSSL's EVP, with reusable mid-states.
  *
- * An HMAC key is kept as the two SHA-256 states after the inner and outer pad (RFC 2104), so that one
- * signature costs two copied states and no key schedule. Digest algorithms are fetched once (s3i_hash_init).
- * Functions return an s3_code: NO_MEMORY, or SYSTEM when OpenSSL refuses (a FIPS build without MD5).
+ * An HMAC key is kept as the two SHA-256 states after the inner and outer pad (RFC 2104), so that
+ * one signature costs two copied states and no key schedule. Digest algorithms are fetched once
+ * (s3i_hash_init). Functions return an s3_code: NO_MEMORY, or SYSTEM when OpenSSL refuses (a FIPS
+ * build without MD5).
  */
 #ifndef S3I_PURE_HASH_H
 #define S3I_PURE_HASH_H
@@ -32,7 +33,8 @@ void s3i_hash_free(struct s3_hash *hash);
 int s3i_hash_update(struct s3_hash *hash, struct s3_str data);
 int s3i_hash_final(struct s3_hash *hash, uint8_t *digest);
 
-/* An HMAC-SHA-256 key as mid-states. Immutable after _new: any number of threads may sign with it. */
+/* An HMAC-SHA-256 key as mid-states. Immutable after _new: any number of threads may sign with it.
+ */
 struct s3_hmac_key;
 struct s3_hmac_key *s3i_hmac_key_new(struct s3_str key);
 void s3i_hmac_key_free(struct s3_hmac_key *key); /* cleanses the states */

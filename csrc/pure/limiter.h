@@ -1,9 +1,11 @@
 /*
- * limiter: how many exchanges may be in flight to one host. Pure: time is an argument; the caller holds the
- * lock of the host and keeps the queue of those who wait.
+ * limiter: how many exchanges may be in flight to one host. Pure: time is an argument; the caller
+ * holds the lock of the host and keeps the queue of those who wait.
  *
- * A throttle answer cuts the limit to 0.7 of itself, at most once a second, and freezes it for 3 to 5 s
- * (`uniform` spreads it); later successes raise it again by one per `limit` successes, up to the ceiling.
+ * A throttle answer cuts the limit to 0.7 of itself, at most once a second, and freezes it for 3 to
+ * 5 s
+ * (`uniform` spreads it); later successes raise it again by one per `limit` successes, up to the
+ * ceiling.
  */
 #ifndef S3I_PURE_LIMITER_H
 #define S3I_PURE_LIMITER_H
@@ -12,11 +14,11 @@
 #include <stdint.h>
 
 struct s3_limiter {
-    uint32_t ceiling;       /* set by configuration, >= 1 */
-    uint32_t limit;         /* now in force, 1..ceiling */
+    uint32_t ceiling; /* set by configuration, >= 1 */
+    uint32_t limit;   /* now in force, 1..ceiling */
     uint32_t in_flight;
-    uint32_t successes;     /* since the last rise */
-    int64_t cut_at_ms;      /* the last cut */
+    uint32_t successes; /* since the last rise */
+    int64_t cut_at_ms;  /* the last cut */
     int64_t frozen_until_ms;
 };
 

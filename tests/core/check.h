@@ -16,25 +16,25 @@
 /* What a program is at, for its last words; set by those whose tests are loops over cases. */
 static char now[64] = "";
 
-#define CHECK(condition)                                                                       \
-    do {                                                                                       \
-        if (!(condition)) {                                                                    \
-            fprintf(stderr, "%s:%d: in %s: %s (%s)\n", __FILE__, __LINE__, __func__,           \
-                    #condition, now);                                                          \
-            _exit(1);                                                                          \
-        }                                                                                      \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: in %s: %s (%s)\n", __FILE__, __LINE__, __func__, #condition,   \
+                    now);                                                                          \
+            _exit(1);                                                                              \
+        }                                                                                          \
     } while (0)
 
 /* The same for two numbers, which are shown. */
-#define CHECK_EQUAL(left, right)                                                               \
-    do {                                                                                       \
-        long long check_left = (long long)(left);                                              \
-        long long check_right = (long long)(right);                                            \
-        if (check_left != check_right) {                                                       \
-            fprintf(stderr, "%s:%d: in %s: %s is %lld, %s is %lld (%s)\n", __FILE__, __LINE__, \
-                    __func__, #left, check_left, #right, check_right, now);                    \
-            _exit(1);                                                                          \
-        }                                                                                      \
+#define CHECK_EQUAL(left, right)                                                                   \
+    do {                                                                                           \
+        long long check_left = (long long)(left);                                                  \
+        long long check_right = (long long)(right);                                                \
+        if (check_left != check_right) {                                                           \
+            fprintf(stderr, "%s:%d: in %s: %s is %lld, %s is %lld (%s)\n", __FILE__, __LINE__,     \
+                    __func__, #left, check_left, #right, check_right, now);                        \
+            _exit(1);                                                                              \
+        }                                                                                          \
     } while (0)
 
 #if defined(__SANITIZE_THREAD__)

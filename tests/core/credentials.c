@@ -48,7 +48,8 @@ static void set_keys(struct s3_client *to, long number, int64_t expires_ms)
     char secret[32];
     snprintf(key_id, sizeof(key_id), "KEY%08ld", number);
     snprintf(secret, sizeof(secret), "SECRET%08ld", number);
-    s3i_client_set_credentials(to, s3i_str_from(key_id), s3i_str_from(secret), S3I_STR("token"), expires_ms);
+    s3i_client_set_credentials(to, s3i_str_from(key_id), s3i_str_from(secret), S3I_STR("token"),
+                               expires_ms);
 }
 
 static void check_whole(const struct s3_identity *identity)
@@ -63,7 +64,8 @@ static void check_whole(const struct s3_identity *identity)
 
 /* ---- one thread ---- */
 
-static enum s3_identity_state ask(struct s3_client *of, uint64_t *ticket, struct s3_identity **identity)
+static enum s3_identity_state ask(struct s3_client *of, uint64_t *ticket,
+                                  struct s3_identity **identity)
 {
     struct s3_error error;
     s3i_error_clear(&error);
@@ -99,7 +101,8 @@ static void a_slot_goes_through_its_states(void)
     CHECK(s3i_client_refused(own, version));
     ticket = 0;
     CHECK(ask(own, &ticket, &identity) == S3I_IDENTITY_WAIT); /* refused: not given again */
-    set_keys(own, 3, s3i_wall_ms() + 30000); /* inside the refresh margin: given, and renewed meanwhile */
+    set_keys(own, 3,
+             s3i_wall_ms() + 30000); /* inside the refresh margin: given, and renewed meanwhile */
     CHECK(s3i_client_refused(own, version)); /* newer ones are there */
     while (s3i_desk_take(0) != 0) {
     }
@@ -127,8 +130,11 @@ static void without_a_provider_it_fails_at_once(void)
 
 static void only_names_of_regions_are_taken(void)
 {
-    static const char *const bad[] = {"", "evil.example", "eu-west-1/", "EU", "a b", "a\r\nb", "eu_west",
-                                      "0123456789012345678901234567890123456789012345678901234567890123"};
+    static const char *const bad[] = {
+        "",           "evil.example",
+        "eu-west-1/", "EU",
+        "a b",        "a\r\nb",
+        "eu_west",    "0123456789012345678901234567890123456789012345678901234567890123"};
     struct s3_client *own = new_client(0);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         CHECK(!s3i_client_correct_region(own, s3i_str_from(bad[i])));
@@ -176,7 +182,8 @@ static void *sign(void *number)
         struct s3_error error;
         s3i_error_clear(&error);
         struct s3_identity *identity;
-        enum s3_identity_state got = s3i_client_identity(client, s3i_wall_ms(), &ticket, &identity, &error);
+        enum s3_identity_state got =
+            s3i_client_identity(client, s3i_wall_ms(), &ticket, &identity, &error);
         if (got == S3I_IDENTITY_WAIT) {
             usleep(20);
             continue;

@@ -91,15 +91,16 @@ static void read_ranges(uint32_t *state)
     }
     static const char key[] = "size-8388608";
     bool given = pick(state, 2);
-    s3ext_op *op = s3ext_op_get_ranges(client, key, sizeof(key) - 1, NULL, 0, NULL, 0, starts, ends, COUNT,
-                                       256 * 1024, given ? into : NULL);
+    s3ext_op *op = s3ext_op_get_ranges(client, key, sizeof(key) - 1, NULL, 0, NULL, 0, starts, ends,
+                                       COUNT, 256 * 1024, given ? into : NULL);
     CHECK(op != NULL);
     run(op);
     const struct s3ext_result *result = s3ext_op_result(op);
     CHECK_EQUAL(result->code, S3EXT_OK);
     for (int i = 0; i < COUNT; i++) {
         CHECK_EQUAL(result->slices[i].size, ends[i] - starts[i]);
-        CHECK(server_matches(given ? memory[i] : result->slices[i].data, starts[i], ends[i] - starts[i]));
+        CHECK(server_matches(given ? memory[i] : result->slices[i].data, starts[i],
+                             ends[i] - starts[i]));
     }
     s3ext_op_free(op);
 }

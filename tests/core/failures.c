@@ -51,8 +51,10 @@ int __real_epoll_ctl(int poll, int what, int fd, struct epoll_event *event);
 int __wrap_epoll_ctl(int poll, int what, int fd, struct epoll_event *event);
 int __real_socket(int domain, int type, int protocol);
 int __wrap_socket(int domain, int type, int protocol);
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *argument);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *argument);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*body)(void *), void *argument);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*body)(void *), void *argument);
 
 int __wrap_epoll_create1(int flags)
 {
@@ -90,9 +92,11 @@ int __wrap_socket(int domain, int type, int protocol)
     return __real_socket(domain, type, protocol);
 }
 
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *argument)
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*body)(void *), void *argument)
 {
-    return fails(&on_thread) ? on_thread.code : __real_pthread_create(thread, attributes, body, argument);
+    return fails(&on_thread) ? on_thread.code
+                             : __real_pthread_create(thread, attributes, body, argument);
 }
 
 /* ---- operations ---- */
@@ -118,7 +122,8 @@ static int read_object(s3ext_client *of, bool submitted, char words[256])
     const uint64_t token = 1;
     int code = submitted ? s3ext_submit(NULL, &op, &token, 1) : S3EXT_OK;
     int64_t until = s3i_now_ms() + PATIENCE_MS;
-    while (code == S3EXT_OK && !(submitted ? s3ext_op_wait(op, SLICE_MS) : s3ext_op_run(op, SLICE_MS))) {
+    while (code == S3EXT_OK &&
+           !(submitted ? s3ext_op_wait(op, SLICE_MS) : s3ext_op_run(op, SLICE_MS))) {
         CHECK(s3i_now_ms() < until);
     }
     words[0] = '\0';

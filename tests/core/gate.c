@@ -11,7 +11,8 @@ static atomic_int inside;
 static atomic_int closed;
 static atomic_int working = WORKERS;
 static pthread_mutex_t closers = PTHREAD_MUTEX_INITIALIZER;
-static long guarded; /* written behind the closed gate only, so that a missing order is a data race */
+static long
+    guarded; /* written behind the closed gate only, so that a missing order is a data race */
 
 static void work(void)
 {

@@ -11,7 +11,8 @@ enum { POSTERS = 4, POSTS = 8, PATIENCE_MS = 5000 };
 struct note {
     struct s3_post post;
     atomic_long runs;
-    long payload; /* written by the poster, read by the reactor: ordered by the inbox or a data race */
+    long
+        payload; /* written by the poster, read by the reactor: ordered by the inbox or a data race */
     atomic_long seen;
 };
 

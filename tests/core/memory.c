@@ -12,8 +12,9 @@
 
 enum { SHELVES = 16, WORKERS = 6 };
 
-static const uint64_t SIZES[] = {0,       1,           100,     64 * KIB - 1, 64 * KIB, 64 * KIB + 1,
-                                 MIB - 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1,  20 * MIB};
+static const uint64_t SIZES[] = {
+    0,       1,           100,     64 * KIB - 1, 64 * KIB, 64 * KIB + 1,
+    MIB - 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1,  20 * MIB};
 enum { SIZE_COUNT = sizeof(SIZES) / sizeof(SIZES[0]) };
 
 static void trim_all(void)

@@ -126,7 +126,8 @@ static void parse_head(struct request *request)
     request->body_size = 0;
     request->ranged = false;
     request->last = UINT64_MAX;
-    for (char *line = strstr(request->head, "\r\n"); line != NULL; line = strstr(line + 2, "\r\n")) {
+    for (char *line = strstr(request->head, "\r\n"); line != NULL;
+         line = strstr(line + 2, "\r\n")) {
         if (strncasecmp(line + 2, "content-length:", 15) == 0) {
             request->body_size = strtoull(line + 17, NULL, 10);
         } else if (strncasecmp(line + 2, "range: bytes=-", 14) == 0) {
@@ -137,7 +138,8 @@ static void parse_head(struct request *request)
             char *end;
             request->ranged = true;
             request->first = strtoull(line + 15, &end, 10);
-            request->last = end[1] >= '0' && end[1] <= '9' ? strtoull(end + 1, NULL, 10) : UINT64_MAX;
+            request->last =
+                end[1] >= '0' && end[1] <= '9' ? strtoull(end + 1, NULL, 10) : UINT64_MAX;
         }
     }
 }
@@ -187,15 +189,17 @@ static bool answer_document(int fd, int status, const char *extra, const char *d
 {
     char out[4096];
     int size = snprintf(out, sizeof(out),
-                        "HTTP/1.1 %d OK\r\nx-amz-request-id: R1\r\n%sContent-Length: %zu\r\n\r\n%s", status,
-                        extra, strlen(document), document);
+                        "HTTP/1.1 %d OK\r\nx-amz-request-id: R1\r\n%sContent-Length: %zu\r\n\r\n%s",
+                        status, extra, strlen(document), document);
     CHECK(size > 0 && (size_t)size < sizeof(out));
     return send_all(fd, out, (uint64_t)size);
 }
 
 static bool answer_object(int fd, const struct request *request, const char *key)
 {
-    uint64_t total = strncmp(key, "size-", 5) == 0 || strncmp(key, "half-", 5) == 0 ? strtoull(key + 5, NULL, 10) : 0;
+    uint64_t total = strncmp(key, "size-", 5) == 0 || strncmp(key, "half-", 5) == 0
+                         ? strtoull(key + 5, NULL, 10)
+                         : 0;
     uint64_t from = 0;
     uint64_t to = total;
     if (request->ranged && request->first == UINT64_MAX) {
@@ -210,13 +214,15 @@ static bool answer_object(int fd, const struct request *request, const char *key
     char head[512];
     char range[128] = "";
     if (request->ranged) {
-        snprintf(range, sizeof(range), "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64 "\r\n", from, to - 1,
+        snprintf(range, sizeof(range),
+                 "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64 "\r\n", from, to - 1,
                  total);
     }
-    int size = snprintf(head, sizeof(head),
-                        "HTTP/1.1 %s\r\nETag: \"%016" PRIx64 "\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 "
-                        "GMT\r\n%sContent-Length: %" PRIu64 "\r\n\r\n",
-                        request->ranged ? "206 Partial Content" : "200 OK", total, range, to - from);
+    int size = snprintf(
+        head, sizeof(head),
+        "HTTP/1.1 %s\r\nETag: \"%016" PRIx64 "\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 "
+        "GMT\r\n%sContent-Length: %" PRIu64 "\r\n\r\n",
+        request->ranged ? "206 Partial Content" : "200 OK", total, range, to - from);
     if (!send_all(fd, head, (uint64_t)size) || strcmp(request->method, "HEAD") == 0) {
         return strcmp(request->method, "HEAD") == 0;
     }
@@ -237,8 +243,9 @@ static bool answer_post(int fd, const char *query)
     if (strncmp(query, "uploads", 7) == 0) {
         atomic_fetch_add(&server.created, 1);
         return answer_document(fd, 200, "",
-                               XML "<InitiateMultipartUploadResult><UploadId>upload&amp;1</UploadId>"
-                                   "</InitiateMultipartUploadResult>");
+                               XML
+                               "<InitiateMultipartUploadResult><UploadId>upload&amp;1</UploadId>"
+                               "</InitiateMultipartUploadResult>");
     }
     if (strncmp(query, "delete", 6) == 0) {
         return answer_document(fd, 200, "",
@@ -255,7 +262,8 @@ static bool answer_listing(int fd)
 {
     return answer_document(
         fd, 200, "",
-        XML "<ListBucketResult><Name>bucket</Name><Prefix/><KeyCount>3</KeyCount><MaxKeys>1000</MaxKeys>"
+        XML "<ListBucketResult><Name>bucket</Name><Prefix/><KeyCount>3</KeyCount><MaxKeys>1000</"
+            "MaxKeys>"
             "<IsTruncated>true</IsTruncated><NextContinuationToken>next</NextContinuationToken>"
             "<Contents><Key>a</Key><LastModified>2020-01-02T03:04:05.678Z</LastModified>"
             "<ETag>\"e1\"</ETag><Size>1</Size></Contents>"
@@ -275,7 +283,8 @@ static bool answer_other(int fd, const struct request *request, const char *quer
     }
     bool copies = strcasestr(request->head, "\r\nx-amz-copy-source:") != NULL;
     return answer_document(fd, 200, "ETag: \"0123456789abcdef0123456789abcdef\"\r\n",
-                           copies ? XML "<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>" : "");
+                           copies ? XML "<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>"
+                                  : "");
 }
 
 static bool answer(int fd, const struct request *request)

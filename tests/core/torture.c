@@ -112,8 +112,8 @@ static int get_ranges_with(void *const *into)
 {
     static const uint64_t starts[] = {0, 700 * KIB, 100, 2000};
     static const uint64_t ends[] = {50, 700 * KIB + 9, 1900, 3000};
-    s3ext_op *op = s3ext_op_get_ranges(client, "size-9000000", 12, NULL, 0, NULL, 0, starts, ends, 4,
-                                       4 * KIB, into);
+    s3ext_op *op = s3ext_op_get_ranges(client, "size-9000000", 12, NULL, 0, NULL, 0, starts, ends,
+                                       4, 4 * KIB, into);
     int code = finish(op);
     for (int i = 0; code == S3EXT_OK && i < 4; i++) {
         const struct s3ext_slice *slice = &s3ext_op_result(op)->slices[i];
@@ -221,12 +221,14 @@ static int delete_one(void)
 
 static int list(void)
 {
-    static const char query[] = "list-type\0" "2\0prefix\0x";
+    static const char query[] = "list-type\0"
+                                "2\0prefix\0x";
     s3ext_op *op = s3ext_op_list(client, query, sizeof(query));
     int code = finish(op);
     if (code == S3EXT_OK) {
         const struct s3ext_result *result = s3ext_op_result(op);
-        CHECK(result->object_count == 2 && result->prefix_count == 1 && result->next_token_size == 4);
+        CHECK(result->object_count == 2 && result->prefix_count == 1 &&
+              result->next_token_size == 4);
     }
     s3ext_op_free(op);
     return code;
@@ -273,7 +275,8 @@ static int presign(void)
 {
     char url[2048];
     size_t size = 0;
-    int code = s3ext_presign(client, "GET", "a b", 3, "versionId\0v", 12, 60, url, sizeof(url), &size);
+    int code =
+        s3ext_presign(client, "GET", "a b", 3, "versionId\0v", 12, 60, url, sizeof(url), &size);
     CHECK(code != S3EXT_OK || strlen(url) == size);
     return code;
 }
