@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h> /* FD_CLOEXEC by SOCK_CLOEXEC */
 #include <netinet/in.h>
+#include <openssl/x509_vfy.h> /* X509_verify_cert_error_string */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -632,6 +633,26 @@ static void check_surplus(struct s3_lane *lane, CURL *easy, const struct s3_tran
     }
 }
 
+/*
+ * The cause in words. libcurl's own may be overwritten by what followed: a certificate is refused, and
+ * then the alert that says so cannot be sent.
+ */
+static void describe(const struct handle *handle, CURLcode result, char detail[CURL_ERROR_SIZE])
+{
+    long verified = X509_V_OK;
+    curl_easy_getinfo(handle->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+    if (handle->no_socket != 0 && outcome_of(result) == S3EXT_CONNECT) {
+        snprintf(detail, CURL_ERROR_SIZE, "no socket for a connection: %s",
+                 strerror(handle->no_socket));
+    } else if (outcome_of(result) == S3EXT_TLS && verified != X509_V_OK) {
+        snprintf(detail, CURL_ERROR_SIZE, "the server's certificate is not trusted: %s",
+                 X509_verify_cert_error_string(verified));
+    } else {
+        snprintf(detail, CURL_ERROR_SIZE, "%s",
+                 handle->detail[0] ? handle->detail : curl_easy_strerror(result));
+    }
+}
+
 static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
 {
     struct s3_transfer *transfer = handle->transfer;
@@ -651,15 +672,11 @@ static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
         result = CURLE_RECV_ERROR;
     }
     end.nothing_sent = is_before_sending(end.code) || (end.code != S3EXT_OK && sent == 0);
-    char detail[CURL_ERROR_SIZE];
-    if (end.code == S3EXT_CONNECT && handle->no_socket != 0) {
-        end.code = handle->no_socket == ENOMEM ? S3EXT_NO_MEMORY : S3EXT_CONNECT;
-        snprintf(detail, sizeof(detail), "no socket for a connection: %s",
-                 strerror(handle->no_socket));
-    } else {
-        snprintf(detail, sizeof(detail), "%s",
-                 handle->detail[0] ? handle->detail : curl_easy_strerror(result));
+    if (end.code == S3EXT_CONNECT && handle->no_socket == ENOMEM) {
+        end.code = S3EXT_NO_MEMORY;
     }
+    char detail[CURL_ERROR_SIZE];
+    describe(handle, result, detail);
     end.detail = result == CURLE_OK ? NULL : detail;
     if (result == CURLE_OK) {
         check_surplus(lane, handle->easy, transfer);
