@@ -6,43 +6,15 @@ import random
 import urllib.request
 from datetime import UTC, datetime, timedelta
 
-import boto3
 import numpy as np
 import pytest
-from botocore.config import Config
 
 import s3ext
-from s3ext.exceptions import NotFoundError, PermissionDeniedError
+from s3ext.exceptions import NotFoundError, PermissionDeniedError, UnauthenticatedError
 from s3ext.store import S3Store
-from s3ext.testing import serve
+from tests.moto.conftest import client, open_store
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with serve() as server:
-        server.bucket("breadth")
-        yield server
-
-
-def open_store(server, **options) -> S3Store:
-    keys = {"access_key_id": "AKIDMOTO", "secret_access_key": "secret", "region": "us-east-1"}
-    client_options = {"allow_http": True}
-    return S3Store(
-        "breadth", endpoint=server.endpoint_url, client_options=client_options, **{**keys, **options}
-    )
-
-
-def s3_client(server):
-    return boto3.client(
-        "s3",
-        endpoint_url=server.endpoint_url,
-        aws_access_key_id="AKIDMOTO",
-        aws_secret_access_key="secret",
-        region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}),
-    )
 
 
 @pytest.fixture
@@ -72,15 +44,15 @@ def test_a_large_put_goes_up_in_parts(moto, store) -> None:
     put = store.put("large", data, chunk_size=5 * MIB)
     assert put["e_tag"].endswith('-3"')
     assert store.get("large").bytes() == data
-    assert s3_client(moto).list_multipart_uploads(Bucket="breadth").get("Uploads", []) == []
+    assert client("s3", moto).list_multipart_uploads(Bucket="breadth").get("Uploads", []) == []
 
 
 def test_attributes_and_tags_arrive(moto, store) -> None:
     store.put("k", b"x", attributes={"Content-Type": "text/plain", "flavour": "mint"}, tags={"a b": "c+d"})
-    head = s3_client(moto).head_object(Bucket="breadth", Key=f"{store.prefix}/k")
+    head = client("s3", moto).head_object(Bucket="breadth", Key=f"{store.prefix}/k")
     assert head["ContentType"] == "text/plain"
     assert head["Metadata"] == {"flavour": "mint"}
-    tags = s3_client(moto).get_object_tagging(Bucket="breadth", Key=f"{store.prefix}/k")["TagSet"]
+    tags = client("s3", moto).get_object_tagging(Bucket="breadth", Key=f"{store.prefix}/k")["TagSet"]
     assert tags == [{"Key": "a b", "Value": "c+d"}]
     assert store.get("k").attributes["flavour"] == "mint"
 
@@ -160,31 +132,8 @@ def test_both_address_styles(moto, style) -> None:
     ]
 
 
-@pytest.fixture(scope="module")
-def strict_moto():
-    """Moto that checks signatures: a user and its key are made first, then enforcement begins."""
-    with serve() as server:
-        server.bucket("breadth")
-        iam = boto3.client(
-            "iam",
-            endpoint_url=server.endpoint_url,
-            aws_access_key_id="x",
-            aws_secret_access_key="y",
-            region_name="us-east-1",
-        )
-        iam.create_user(UserName="reader")
-        policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
-        iam.put_user_policy(UserName="reader", PolicyName="all", PolicyDocument=policy)
-        key = iam.create_access_key(UserName="reader")["AccessKey"]
-        request = urllib.request.Request(
-            f"{server.endpoint_url}/moto-api/reset-auth", data=b"0", headers={"Content-Type": "text/plain"}
-        )
-        urllib.request.urlopen(request, timeout=10).close()
-        yield server, {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
-
-
 def test_signatures_hold_before_a_server_that_checks_them(strict_moto) -> None:
-    server, keys = strict_moto
+    server, keys, _ = strict_moto
     store = open_store(server, **keys)
     store.put("dir/a b+ü.bin", b"123")
     assert store.get("dir/a b+ü.bin").bytes() == b"123"
@@ -204,9 +153,26 @@ def test_signatures_hold_before_a_server_that_checks_them(strict_moto) -> None:
     ],
 )
 def test_wrong_keys_are_refused_with_their_code(strict_moto, change, code) -> None:
-    server, keys = strict_moto
+    server, keys, _ = strict_moto
     with pytest.raises(PermissionDeniedError) as caught:
         open_store(server, **{**keys, **change}).put("k", b"1")
     assert caught.value.code == code
     assert caught.value.status == 403
     assert keys["secret_access_key"] not in str(caught.value)
+
+
+def test_session_tokens_hold_before_a_server_that_checks_them(strict_moto) -> None:
+    server, _, session = strict_moto
+    store = open_store(server, **session)
+    store.put("with token/ü+", b"123")
+    assert store.get("with token/ü+").bytes() == b"123"
+    store.delete(["with token/ü+"])
+    for change, error, code in (
+        ({"secret_access_key": "wrong"}, PermissionDeniedError, "SignatureDoesNotMatch"),
+        ({"session_token": "wrong"}, UnauthenticatedError, "InvalidToken"),
+    ):
+        with pytest.raises(error) as caught:
+            open_store(server, **{**session, **change}).put("k", b"1")
+        assert caught.value.code == code
+        assert session["secret_access_key"] not in str(caught.value)
+        assert session["session_token"] not in str(caught.value)

@@ -1,0 +1,137 @@
+"""Session tokens, given out and checked by the server: in headers, in URLs, from a provider."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+
+from s3ext import exceptions
+from tests.radosgw.conftest import connect
+from tests.radosgw.test_urls import request
+
+
+@pytest.fixture(scope="module")
+def session(gateway):
+    """Keys with a token, as S3Credential: those of a role that may do everything but delete."""
+    keys = {
+        "aws_access_key_id": gateway.access_key,
+        "aws_secret_access_key": gateway.secret_key,
+        "region_name": "us-east-1",
+    }
+    iam = boto3.client("iam", endpoint_url=gateway.url, **keys)
+    tester = {"AWS": ["arn:aws:iam:::user/tester"]}
+    trusted = {"Effect": "Allow", "Principal": tester, "Action": ["sts:AssumeRole"]}
+    role = f"role-{datetime.now(UTC).timestamp():f}"
+    iam.create_role(RoleName=role, AssumeRolePolicyDocument=policy(trusted))
+    allowed = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+    denied = {"Effect": "Deny", "Action": ["s3:DeleteObject"], "Resource": ["arn:aws:s3:::*"]}
+    iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=policy(allowed, denied))
+    sts = boto3.client("sts", endpoint_url=gateway.sts_url, **keys)
+    given = sts.assume_role(RoleArn=f"arn:aws:iam:::role/{role}", RoleSessionName="test")["Credentials"]
+    iam.close()
+    sts.close()
+    return {
+        "access_key_id": given["AccessKeyId"],
+        "secret_access_key": given["SecretAccessKey"],
+        "token": given["SessionToken"],
+        "expires_at": given["Expiration"],
+    }
+
+
+def policy(*statements):
+    """Make a policy document; without spaces, which the server does not read."""
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+
+
+def connect_with(gateway, bucket, session, **changes):
+    keys = {
+        "access_key_id": session["access_key_id"],
+        "secret_access_key": session["secret_access_key"],
+        "session_token": session["token"],
+    }
+    return connect(gateway, bucket, endpoint=gateway.sts_url, **{**keys, **changes})
+
+
+def test_calls_with_a_session_token(gateway, bucket, session, way):
+    store = connect_with(gateway, bucket, session)
+    data = bytes(range(256)) * 24_000
+    way(store, "put", "a b/ü+%", b"123")
+    way(store, "put", "big", data, chunk_size=5 << 20)
+    way(store, "copy", "a b/ü+%", "copy")
+    assert way(way(store, "get", "big"), "bytes") == data
+    assert way(store, "get_range", "copy", start=1, end=2) == b"2"
+    assert [meta["path"] for meta in way(store.list(), "collect")] == ["a b/ü+%", "big", "copy"]
+
+
+def test_a_role_may_only_do_what_its_policy_says(gateway, bucket, store, session, way):
+    way(store, "put", "k", b"kept")
+    limited = connect_with(gateway, bucket, session)
+    with pytest.raises(exceptions.PermissionDeniedError) as caught:
+        way(limited, "delete", "k")
+    assert (caught.value.status, caught.value.code) == (403, "AccessDenied")
+    with pytest.raises(exceptions.PermissionDeniedError, match="AccessDenied"):
+        way(limited, "delete", ["k", "l"])
+    assert way(way(store, "get", "k"), "bytes") == b"kept"
+
+
+def test_urls_carry_the_session_token(gateway, bucket, session, way):
+    store = connect_with(gateway, bucket, session)
+    way(store, "put", "k ü", b"123")
+    url = way(store, "sign", "GET", "k ü", timedelta(minutes=5))
+    assert request(url) == (200, b"123")
+    without = "&".join(part for part in url.split("&") if not part.startswith("X-Amz-Security-Token="))
+    assert without != url
+    assert request(without)[0] == 403
+    assert request(way(store, "sign", "PUT", "new", timedelta(minutes=5)), "PUT", b"1")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"session_token": None}, exceptions.PermissionDeniedError),
+        ({"session_token": "bm90IGEgdG9rZW4="}, exceptions.BaseError),
+        ({"secret_access_key": "wrong"}, exceptions.PermissionDeniedError),
+        ({"access_key_id": "ASIANOBODY"}, exceptions.PermissionDeniedError),
+    ],
+    ids=["no token", "wrong token", "wrong secret", "wrong key"],
+)
+def test_what_does_not_belong_to_the_token_is_refused(gateway, bucket, store, session, way, changes, error):
+    way(store, "put", "k", b"1")
+    refused = connect_with(gateway, bucket, session, **changes)
+    for call, arguments in (("get", ("k",)), ("put", ("k", b"2"))):
+        with pytest.raises(error) as caught:
+            way(refused, call, *arguments)
+        assert caught.value.status in {400, 403}
+        assert session["token"] not in str(caught.value)
+        assert session["secret_access_key"] not in str(caught.value)
+    assert way(way(store, "get", "k"), "bytes") == b"1"
+
+
+def test_a_provider_gives_keys_with_tokens(gateway, bucket, session, way):
+    asked = []
+
+    def provider():
+        asked.append(datetime.now(UTC))
+        return session
+
+    store = connect(
+        gateway,
+        bucket,
+        endpoint=gateway.sts_url,
+        access_key_id=None,
+        secret_access_key=None,
+        credential_provider=provider,
+    )
+    way(store, "put", "k", b"1")
+    assert way(way(store, "get", "k"), "bytes") == b"1"
+    assert len(asked) == 1
+
+
+def test_keys_without_a_token_work_at_the_same_gateway(gateway, bucket, way):
+    store = connect(gateway, bucket, endpoint=gateway.sts_url)
+    way(store, "put", "k", b"1")
+    way(store, "delete", "k")
+    assert way(store.list(), "collect") == []
