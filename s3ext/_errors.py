@@ -36,7 +36,7 @@ _VERBS = {
     "sign": "SIGN",
 }
 
-# By name in the core's table, then by S3's own code.
+# By S3's own code, or else by the name in the core's table.
 _HINTS = {
     "CREDENTIALS": "give access_key_id and secret_access_key, a credential_provider, or skip_signature=True "
     "for a public bucket",
@@ -48,8 +48,18 @@ _HINTS = {
     "SignatureDoesNotMatch": "is the secret access key right?",
     "InvalidAccessKeyId": "is the access key id meant for this endpoint?",
     "RequestTimeTooSkewed": "is this machine's clock right?",
+    "RequestExpired": "is this machine's clock right?",
     "NoSuchBucket": "are the bucket's name and the endpoint right?",
+    "ExpiredToken": "the session token has expired: give new credentials, or a credential_provider that "
+    "renews them",
+    "InvalidToken": "is the session token whole, and that of this access key?",
+    "EntityTooSmall": "chunk_size must be at least 5 MiB here",
+    "InvalidObjectState": "the object is archived: it must be restored before it can be read",
 }
+_HINTS["ExpiredTokenException"] = _HINTS["TokenRefreshRequired"] = _HINTS["ExpiredToken"]
+
+_SSE_C = "a form of Server Side Encryption"
+"""Part of what S3 says of an object whose key the request lacks."""
 
 CREDENTIAL_CODES = frozenset({"CREDENTIALS", "UNAUTHENTICATED"})
 
@@ -100,7 +110,7 @@ def failure(
     line = f"{_VERBS.get(name, name)} {target} failed: "
     line += f"{answer}: {said}" if answer else said
     line += f" ({', '.join(details)})"
-    hint = _HINTS.get(s3_code or "") or _HINTS.get(label)
+    hint = _hint(operation, name, label, status, s3_code, said)
     if hint:
         line += f"; {hint}"
 
@@ -124,15 +134,28 @@ def failure(
     return error
 
 
-def refused_delete(bucket: str, key: str, code: str, message: str) -> exceptions.GenericError:
-    """Make the exception for one key that a bulk delete did not delete."""
+def refused_delete(
+    bucket: str, key: str, code: str, message: str, operation: Operation | None = None
+) -> exceptions.GenericError:
+    """Make the exception for one key that a bulk delete did not delete.
+
+    Args:
+        bucket: The bucket.
+        key: The key, store prefix included.
+        code: What the server gave as the reason, such as `"AccessDenied"`.
+        message: The same in words.
+        operation: The bulk delete, done and not yet freed.
+    """
+    result = None if operation is None else lib.s3ext_op_result(operation.handle)
     return exceptions.GenericError(
         f"DeleteObjects request failed for key {key}: {message} (code: {code})",
+        status=None if result is None else int(result.http_status) or None,
         code=code,
         operation="delete",
         bucket=bucket,
         key=key,
-        attempts=1,
+        attempts=1 if result is None else int(result.attempts),
+        elapsed=0.0 if result is None else int(result.elapsed_ms) / 1000,
     )
 
 
@@ -153,6 +176,35 @@ def plain_failure(code: int, name: str = "", bucket: str | None = None, key: str
     return kind(
         line, operation=name or None, bucket=bucket, key=key, retryable=bool(lib.s3ext_code_retryable(code))
     )
+
+
+def _hint(
+    operation: Operation, name: str, label: str, status: int | None, s3_code: str | None, said: str
+) -> str | None:
+    """Return what the usual mistake behind an error is, None if there is no usual one.
+
+    Args:
+        operation: The operation that failed.
+        name: What the caller asked for.
+        label: The code's name in the core's table.
+        status: The answer's HTTP status.
+        s3_code: The answer's code; an answer to HEAD has none.
+        said: The message.
+    """
+    client = operation.client
+    if s3_code == "AccessDenied" or (status == 403 and s3_code is None):
+        if client.settings.skip_signature:
+            return "the request is not signed, because of skip_signature"
+        # S3 has no code of its own for this.
+        payer = client.settings.request_payer
+        return None if payer else "if the bucket is a requester-pays one, give request_payer=True"
+    if s3_code == "InvalidRequest" and _SSE_C in said:
+        return "give server_side_encryption='sse-c' and the key as sse_customer_key_base64"
+    if name == "head" and status == 400:
+        return "an answer to HEAD brings no reason; expired session tokens and missing keys of SSE-C look so"
+    # What a provider said is in the message.
+    ours = label == "CREDENTIALS" and client.provider is not None
+    return None if ours else _HINTS.get(s3_code or "") or _HINTS.get(label)
 
 
 def _class_of(code: int) -> type[Exception]:

@@ -3,8 +3,8 @@
 They are importable at run time. `s3ext.store` and `s3ext` load this module only when one of the names is
 asked for, because importing typing takes longer than importing all the rest of the package's Python.
 
-The keys of `S3Config` and `ClientConfig` are the canonical names of the option table in `_options.py`, where
-each is explained; a test holds the two together.
+The keys of `S3Config` and `ClientConfig` are the canonical names of the option table in `_options.py`; a test
+holds the two together.
 """
 
 # ruff: noqa: PYI051, TC003 - literals beside str help editors; the types must be there for get_type_hints()
@@ -20,6 +20,8 @@ __all__ = [
     "Attributes",
     "BackoffConfig",
     "ClientConfig",
+    "FullBackoff",
+    "FullRetry",
     "GetOptions",
     "ListChunkType",
     "ListResult",
@@ -34,6 +36,7 @@ __all__ = [
     "S3CredentialProvider",
     "S3EncryptionAlgorithm",
     "S3Keywords",
+    "S3Options",
     "S3Regions",
     "SuffixRange",
     "UpdateVersion",
@@ -90,48 +93,87 @@ S3EncryptionAlgorithm: TypeAlias = Literal["AES256", "aws:kms", "aws:kms:dsse", 
 """Values of `server_side_encryption`."""
 
 
-class S3Keywords(TypedDict, total=False):
-    """S3 options as keyword arguments of a store, whose constructor names `bucket` by itself."""
+class S3Options(TypedDict, total=False):
+    """S3 options of a store, but for the bucket.
+
+    Flags are bools or text such as `"true"` and `"no"`.
+    """
 
     access_key_id: str
+    """Access key; it goes with `secret_access_key`."""
     secret_access_key: str
+    """Secret of the access key."""
     session_token: str
+    """Token of temporary keys."""
     region: S3Regions | str
+    """Region of the bucket; default `"us-east-1"`."""
     default_region: S3Regions | str
+    """Region where nothing else says one; that of the environment comes first."""
     endpoint: str
+    """URL of the server; default AWS. With virtual hosting the bucket is in its host name."""
     endpoint_url_s3: str
+    """Like `endpoint`, and stronger."""
     aws_endpoint_url_s3: str
+    """`endpoint_url_s3`, as obstore spells it."""
     virtual_hosted_style_request: bool | str
+    """Whether the bucket is named in the host; default False: in the path."""
     s3_express: bool | str
+    """Whether this is a directory bucket of S3 Express One Zone; default False."""
     imdsv1_fallback: bool | str
+    """Whether version 1 of the instance metadata service will do; default False."""
     metadata_endpoint: str
+    """URL of the instance metadata service; default `"http://169.254.169.254"`."""
     unsigned_payload: bool | str
+    """Whether bodies are left out of the signature, which saves hashing them; default False."""
     checksum_algorithm: S3ChecksumAlgorithm | str
+    """Checksum that goes with uploads; default none."""
     container_credentials_relative_uri: str
+    """Path of the credentials of a container of ECS."""
     container_credentials_full_uri: str
+    """URL of the credentials of a container, with `container_authorization_token_file`."""
     container_authorization_token_file: str
+    """File whose content authorises the request for them."""
     web_identity_token_file: str
+    """File with a web identity token, with `role_arn`."""
     role_arn: str
+    """Role to assume with that token."""
     role_session_name: str
+    """Name of its session; default `"WebIdentitySession"`."""
     endpoint_url_sts: str
+    """URL of the token service; default `https://sts.{region}.amazonaws.com`."""
     sts_endpoint: str
+    """`endpoint_url_sts`, as obstore's documentation spells it."""
     skip_signature: bool | str
+    """Whether requests go unsigned, for public buckets; default False."""
     copy_if_not_exists: Literal["multipart"] | str
-    conditional_put: str
+    """How `copy(overwrite=False)` is done: `"multipart"`, `"header:NAME:VALUE"`,
+    `"header-with-status:NAME:VALUE:STATUS"` or `"dynamo:TABLE[:TIMEOUT_MS]"`; default: it is not."""
+    conditional_put: Literal["etag", "disabled"] | str
+    """How puts with the mode `"create"` or an ETag are done: `"etag"` (default), `"disabled"` or
+    `"dynamo:TABLE[:TIMEOUT_MS]"`."""
     disable_tagging: bool | str
+    """Whether tags are left out of uploads, for servers that know none; default False."""
     disable_bulk_delete: bool | str
-    request_payer: bool | str
+    """Whether many objects are deleted one by one, for servers without DeleteObjects; default False."""
+    request_payer: bool | Literal["requester", "REQUESTER"] | str
+    """Whether the requester agrees to pay; default False."""
     server_side_encryption: S3EncryptionAlgorithm | str
+    """How S3 encrypts what is uploaded; default: as the bucket says."""
     sse_kms_key_id: str
+    """Key of KMS, with the encryption `"aws:kms"` or `"aws:kms:dsse"`."""
     sse_bucket_key_enabled: bool | str
+    """Whether KMS is asked for one key for the whole bucket."""
     sse_customer_key_base64: str
+    """Key of 256 bits, in base64, with the encryption `"sse-c"`; reads need it too."""
     raw_keys: bool | str
+    """Whether keys are taken byte for byte, without the rules of paths; default False."""
 
 
-class S3Config(S3Keywords, total=False):
+class S3Config(S3Options, total=False):
     """S3 options of a store: what `config=` takes and `.config` shows."""
 
     bucket: str
+    """Name of the bucket."""
 
 
 class ClientConfig(TypedDict, total=False):
@@ -141,30 +183,59 @@ class ClientConfig(TypedDict, total=False):
     """
 
     allow_http: bool | str
+    """Whether an endpoint may be without TLS; default False."""
     allow_invalid_certificates: bool | str
+    """Whether any certificate will do, which makes TLS worthless; default False."""
     disable_system_certificates: bool | str
+    """Whether only `root_certificate` is trusted; default False."""
     root_certificate: str | bytes
+    """Certificates that are trusted as well, PEM, one after the other."""
     connect_timeout: str | timedelta | float
+    """Time in which a connection must be made; default 5 s."""
     timeout: str | timedelta | float
+    """Time for a whole request, its body included; default: no limit."""
     read_timeout: str | timedelta | float
+    """Time in which something must arrive, the first byte or the next; default 30 s."""
     pool_idle_timeout: str | timedelta | float
+    """Time that a connection is kept without use; default 15 s."""
     pool_max_idle_per_host: str | int
+    """Connections that are kept without use, for each host; default: no limit."""
     http1_only: bool | str
+    """Whether HTTP/2 is never offered; default True."""
     http2_only: bool | str
+    """Whether HTTP/2 is spoken from the start; default False."""
     http2_keep_alive_interval: str | timedelta | float
+    """Silence after which a connection is probed."""
     http2_keep_alive_timeout: str | timedelta | float
+    """Time after which a connection whose probe goes unanswered ends."""
     http2_keep_alive_while_idle: bool | str
+    """Whether connections without use are probed too."""
     http2_max_frame_size: str | int
+    """Accepted for obstore's sake; bytes of a frame of HTTP/2."""
     proxy_url: str
+    """Proxy for all requests, HTTP or SOCKS; default: that of the environment."""
     proxy_ca_certificate: str | bytes
+    """Certificates that are trusted for a proxy over https, PEM."""
     proxy_excludes: str
+    """Hosts that are reached without the proxy, as in `NO_PROXY`."""
     randomize_addresses: bool | str
+    """Whether connections spread over all addresses of a host; default True."""
     user_agent: str
+    """The User-Agent header; default `s3ext/<version>`."""
     default_content_type: str
+    """Content-Type of uploads that name none."""
     default_headers: Mapping[str, str] | Mapping[str, bytes] | Mapping[str, str | bytes]
+    """Headers of every request; they are signed."""
     lane: Literal["auto", "curl", "direct"]
+    """Who carries requests: libcurl, the core's own HTTP/1.1, or what fits best (`"auto"`, the default)."""
     part_size: str | int
+    """Bytes of the parallel parts of a large read; default 8 MiB."""
     concurrency: str | int
+    """Requests in flight for a host, in the whole process; default 64."""
+
+
+class S3Keywords(S3Options, ClientConfig, total=False):
+    """What a store's constructor takes as keyword arguments; `bucket` is a parameter of its own."""
 
 
 class BackoffConfig(TypedDict, total=False):
@@ -182,18 +253,44 @@ class RetryConfig(TypedDict, total=False):
     """How failed requests are retried."""
 
     backoff: BackoffConfig
+    """How long to wait before each retry."""
     max_retries: int
     """Default 10; 0 for none."""
     retry_timeout: timedelta
     """Time after the first failure in which retries may start. Default 180 s."""
 
 
+class FullBackoff(TypedDict):
+    """A BackoffConfig with every key."""
+
+    init_backoff: timedelta
+    """First wait, at most."""
+    max_backoff: timedelta
+    """Longest wait."""
+    base: int | float
+    """Factor from wait to wait."""
+
+
+class FullRetry(TypedDict):
+    """A RetryConfig with every key."""
+
+    backoff: FullBackoff
+    """How long to wait before each retry."""
+    max_retries: int
+    """Retries of a request."""
+    retry_timeout: timedelta
+    """Time after the first failure in which retries may start."""
+
+
 class S3Credential(TypedDict):
     """What a credential provider returns."""
 
     access_key_id: str
+    """Access key."""
     secret_access_key: str
+    """Its secret."""
     token: NotRequired[str | None]
+    """Token of temporary keys."""
     expires_at: datetime | None
     """With a time zone; None if the credential never expires."""
 
@@ -208,18 +305,21 @@ class S3CredentialProvider(Protocol):
 
     def __call__(self) -> S3Credential | Coroutine[Any, Any, S3Credential]:
         """Return credentials."""
+        ...  # pyright takes a text alone for a body that returns None
 
 
 class OffsetRange(TypedDict):
     """All bytes from an offset."""
 
     offset: int
+    """First byte that is wanted."""
 
 
 class SuffixRange(TypedDict):
     """The last bytes."""
 
     suffix: int
+    """Number of bytes, from the end."""
 
 
 class GetOptions(TypedDict, total=False):
@@ -230,37 +330,48 @@ class GetOptions(TypedDict, total=False):
     if_none_match: str | None
     """ETags, with their quotes, none of which the object may have."""
     if_modified_since: datetime | None
+    """Time with a time zone; the object must have changed since."""
     if_unmodified_since: datetime | None
+    """Time with a time zone; the object must not have changed since."""
     range: tuple[int, int] | Sequence[int] | OffsetRange | SuffixRange
     """Start and end (exclusive), or a dict."""
     version: str | None
+    """Version of the object, in a versioned bucket."""
     head: bool
+    """Whether only the metadata is wanted."""
 
 
 class ObjectMeta(TypedDict):
     """What is known of an object."""
 
     path: str
+    """Relative to the store's prefix."""
     last_modified: datetime
+    """In UTC."""
     size: int
-    """Bytes."""
+    """Bytes of the whole object."""
     e_tag: str | None
     """With its quotes."""
     version: str | None
+    """In a versioned bucket; None in listings."""
 
 
 class PutResult(TypedDict):
     """What a put gives back."""
 
     e_tag: str | None
+    """With its quotes."""
     version: str | None
+    """In a versioned bucket."""
 
 
 class UpdateVersion(TypedDict, total=False):
     """The version of an object that a put is to replace."""
 
     e_tag: str | None
+    """With its quotes, as a PutResult or an ObjectMeta has it; S3 needs it."""
     version: str | None
+    """Accepted for obstore's sake; S3 does not look at it."""
 
 
 PutMode: TypeAlias = Literal["create", "overwrite"] | UpdateVersion
@@ -292,3 +403,4 @@ class ListResult(TypedDict, Generic[ListChunkType]):
     common_prefixes: Sequence[str]
     """The "directories", sorted, without a `/` at the end."""
     objects: ListChunkType
+    """The objects of the level."""
