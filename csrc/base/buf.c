@@ -1,5 +1,7 @@
 #include "base/buf.h"
 
+#include <openssl/crypto.h> /* OPENSSL_cleanse */
+
 #include "base/alloc.h"
 
 enum { FIRST_CAPACITY = 256 };
@@ -29,6 +31,14 @@ void s3i_buf_reset(struct s3_buf *buf)
     buf->size = 0;
     buf->failed = false;
     buf->starved = false;
+}
+
+void s3i_buf_wipe(struct s3_buf *buf)
+{
+    if (buf->data != NULL) {
+        OPENSSL_cleanse(buf->data, buf->capacity);
+    }
+    s3i_buf_reset(buf);
 }
 
 bool s3i_buf_reserve(struct s3_buf *buf, size_t size)

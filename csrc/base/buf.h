@@ -37,6 +37,9 @@ void s3i_buf_clear(struct s3_buf *buf);
 /* Forgets the bytes and the failure but keeps the memory. */
 void s3i_buf_reset(struct s3_buf *buf);
 
+/* Overwrites the bytes in a way that the compiler may not drop, then forgets them: for secrets. */
+void s3i_buf_wipe(struct s3_buf *buf);
+
 /* Room for `size` more bytes at data + size; false (and failed) when there is none. */
 bool s3i_buf_reserve(struct s3_buf *buf, size_t size);
 

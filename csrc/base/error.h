@@ -42,7 +42,7 @@
     X(CONNECT, -20, 1, "ConnectError", "no connection could be made")                              \
     X(TLS, -21, 0, "ConnectError", "the TLS connection was refused")                               \
     X(PROXY, -22, 0, "ConnectError", "the proxy refused the connection")                           \
-    X(TRANSPORT, -23, 1, "GenericError", "the connection broke")                                   \
+    X(TRANSPORT, -23, 1, "ConnectError", "the connection broke")                                   \
     X(PROTOCOL, -24, 0, "ProtocolError", "the server broke the protocol")                          \
     X(CHECKSUM, -25, 1, "ChecksumError", "a checksum did not match")                               \
     X(REGION, -26, 0, "GenericError", "the bucket is in another region")                           \

@@ -48,6 +48,16 @@ static inline bool s3i_str_starts(struct s3_str text, struct s3_str prefix)
            (prefix.size == 0 || memcmp(text.data, prefix.data, prefix.size) == 0);
 }
 
+/* The value of a hexadecimal digit, 16 for any other byte. */
+static inline unsigned s3i_hex_value(char byte)
+{
+    if (byte >= '0' && byte <= '9') {
+        return (unsigned)(byte - '0');
+    }
+    unsigned letter = (unsigned char)byte | 0x20u;
+    return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : 16;
+}
+
 /* The slice without leading and trailing spaces and tabs (optional white space of RFC 9110, 5.6.3).
  */
 static inline struct s3_str s3i_str_trim(struct s3_str text)

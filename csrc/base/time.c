@@ -1,5 +1,7 @@
 #include "base/time.h"
 
+#include <time.h>
+
 enum { SECONDS_PER_DAY = 86400 };
 
 int64_t s3i_now_ms(void)
@@ -14,20 +16,6 @@ int64_t s3i_wall_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-struct timespec s3i_wait_until(int64_t wait_ms)
-{
-    struct timespec until;
-    int64_t left_ms = wait_ms > 0 ? wait_ms : 0;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += left_ms / 1000;
-    until.tv_nsec += (long)(left_ms % 1000) * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
-    return until;
 }
 
 int64_t s3i_wall_seconds(void)

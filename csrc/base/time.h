@@ -8,7 +8,6 @@
 #define S3I_BASE_TIME_H
 
 #include <stdint.h>
-#include <time.h> /* struct timespec */
 
 /* Milliseconds since some fixed moment; never steps. */
 int64_t s3i_now_ms(void);
@@ -16,9 +15,6 @@ int64_t s3i_now_ms(void);
 /* Since 1970-01-01T00:00:00Z; may step when the clock is set. */
 int64_t s3i_wall_seconds(void);
 int64_t s3i_wall_ms(void);
-
-/* `wait_ms` from now (0 if negative), as the timed waits of pthreads count: in wall time. */
-struct timespec s3i_wait_until(int64_t wait_ms);
 
 /* A calendar time in UTC. */
 struct s3_utc {

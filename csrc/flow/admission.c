@@ -62,28 +62,6 @@ static struct s3_host *make_locked(struct s3_str origin, uint32_t concurrency)
     return host;
 }
 
-struct s3_host *s3i_admission_host(struct s3_str origin, uint32_t concurrency)
-{
-    pthread_mutex_lock(&admission.lock);
-    struct s3_host *host = find_locked(origin);
-    if (host == NULL) {
-        host = make_locked(origin, concurrency);
-    } else if (host->locked.limiter.ceiling != concurrency) {
-        uint32_t in_flight = host->locked.limiter.in_flight;
-        s3i_limiter_init(&host->locked.limiter, concurrency); /* the latest word counts */
-        host->locked.limiter.in_flight = in_flight;
-    }
-    pthread_mutex_unlock(&admission.lock);
-    return host;
-}
-
-void s3i_ticket_init(struct s3_ticket *ticket, void (*granted)(struct s3_post *post))
-{
-    *ticket = (struct s3_ticket){.state = S3I_TICKET_IDLE};
-    s3i_list_init(&ticket->node);
-    s3i_post_init(&ticket->granted, granted);
-}
-
 static bool admit_locked(struct s3_ticket *ticket)
 {
     uint64_t bytes = admission.locked.bytes;
@@ -98,23 +76,6 @@ static bool admit_locked(struct s3_ticket *ticket)
     return true;
 }
 
-bool s3i_admission_take(struct s3_ticket *ticket, struct s3_host *host, uint64_t bytes,
-                        struct s3_inbox *inbox)
-{
-    ticket->host = host;
-    ticket->bytes = bytes;
-    ticket->inbox = inbox;
-    pthread_mutex_lock(&admission.lock);
-    /* Those who wait already come first, unless nothing runs that could wake them. */
-    bool held = s3i_list_empty(&host->locked.waiting) && admit_locked(ticket);
-    if (!held) {
-        ticket->state = S3I_TICKET_WAITING;
-        s3i_list_append(&host->locked.waiting, &ticket->node);
-    }
-    pthread_mutex_unlock(&admission.lock);
-    return held;
-}
-
 /* The inbox's lock is the only one taken under ours; nothing of a user's is called. */
 static void serve_locked(struct s3_host *host)
 {
@@ -126,6 +87,44 @@ static void serve_locked(struct s3_host *host)
         s3i_list_remove(&ticket->node);
         s3i_inbox_put(ticket->inbox, &ticket->granted);
     }
+}
+
+struct s3_host *s3i_admission_host(struct s3_str origin, uint32_t concurrency)
+{
+    pthread_mutex_lock(&admission.lock);
+    struct s3_host *host = find_locked(origin);
+    if (host == NULL) {
+        host = make_locked(origin, concurrency);
+    } else {
+        s3i_limiter_set_ceiling(&host->locked.limiter, concurrency); /* the latest word counts */
+        serve_locked(host);
+    }
+    pthread_mutex_unlock(&admission.lock);
+    return host;
+}
+
+void s3i_ticket_init(struct s3_ticket *ticket, void (*granted)(struct s3_post *post))
+{
+    *ticket = (struct s3_ticket){.state = S3I_TICKET_IDLE};
+    s3i_list_init(&ticket->node);
+    s3i_post_init(&ticket->granted, granted);
+}
+
+bool s3i_admission_take(struct s3_ticket *ticket, struct s3_host *host, uint64_t bytes,
+                        struct s3_inbox *inbox)
+{
+    ticket->host = host;
+    ticket->bytes = bytes;
+    ticket->inbox = inbox;
+    pthread_mutex_lock(&admission.lock);
+    /* Those who wait already come first. */
+    bool held = s3i_list_empty(&host->locked.waiting) && admit_locked(ticket);
+    if (!held) {
+        ticket->state = S3I_TICKET_WAITING;
+        s3i_list_append(&host->locked.waiting, &ticket->node);
+    }
+    pthread_mutex_unlock(&admission.lock);
+    return held;
 }
 
 /* Bytes that came free may let in tickets of any host. */
@@ -173,6 +172,7 @@ void s3i_admission_success(struct s3_host *host, int32_t retry_tokens)
     pthread_mutex_lock(&admission.lock);
     s3i_retry_budget_give(&host->locked.retries, retry_tokens);
     s3i_limiter_success(&host->locked.limiter, s3i_now_ms());
+    serve_locked(host); /* the limit may have risen */
     pthread_mutex_unlock(&admission.lock);
 }
 

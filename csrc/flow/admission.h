@@ -50,7 +50,7 @@ void s3i_admission_give(struct s3_ticket *ticket);
 /* What the host's answers teach. */
 void s3i_admission_success(struct s3_host *host, int32_t retry_tokens);
 void s3i_admission_throttled(struct s3_host *host);
-/* Tokens for a retry, or 0: the budget is used up. */
+/* Tokens for a retry, 0 for a class that takes none; -1: the budget is used up. */
 int32_t s3i_admission_retry(struct s3_host *host, enum s3_retry_class class);
 
 uint64_t s3i_admission_bytes(void);

@@ -108,7 +108,7 @@ static void gather_range(struct gathering *out, const struct s3_request *request
     gather(out, S3I_STR("range"), s3i_str(out->range, (size_t)size));
 }
 
-static struct s3_str payload_hash(struct s3_request *request)
+static struct s3_str payload_hash(const struct s3_request *request)
 {
     if (request->client->unsigned_payload) {
         return S3I_STR("UNSIGNED-PAYLOAD");
@@ -116,23 +116,27 @@ static struct s3_str payload_hash(struct s3_request *request)
     if (request->body.size == 0) {
         return S3I_STR(S3I_SHA256_EMPTY);
     }
-    if (request->payload_hash[0] == '\0') {
-        uint8_t digest[S3I_HASH_MAX];
-        if (s3i_hash_once(S3I_HASH_SHA256, request->body, digest) != S3EXT_OK) {
-            return S3I_STR_NONE;
-        }
-        struct s3_buf hex;
-        s3i_buf_fixed(&hex, request->payload_hash, sizeof(request->payload_hash));
-        s3i_hash_add_hex(&hex, digest, S3I_SHA256_SIZE);
-        s3i_buf_terminate(&hex);
+    return s3i_str_from(request->payload.hex);
+}
+
+static void gather_encryption(struct gathering *out, const struct s3_request *request)
+{
+    const struct s3_client *client = request->client;
+    if (request->encryption & S3I_ENCRYPT_WRITE) {
+        gather_block(out, client->write_headers);
     }
-    return s3i_str_from(request->payload_hash);
+    if (request->encryption & S3I_ENCRYPT_KEY) {
+        gather_block(out, client->key_headers);
+    }
+    if (request->encryption & S3I_ENCRYPT_SOURCE) {
+        gather_block(out, client->source_headers);
+    }
 }
 
 static int gather_all(struct s3_exchange *exchange, struct gathering *out, struct s3_str *hash,
                       int64_t epoch)
 {
-    struct s3_request *request = exchange->request;
+    const struct s3_request *request = exchange->request;
     const struct s3_client *client = request->client;
     gather_block(out, request->headers);
     gather_block(out, request->extra_headers);
@@ -142,18 +146,23 @@ static int gather_all(struct s3_exchange *exchange, struct gathering *out, struc
     if (request->pinned_etag.data != NULL && !gathered(out, S3I_STR("if-match"))) {
         gather(out, S3I_STR("if-match"), request->pinned_etag);
     }
+    if (request->checksum != S3I_CHECKSUM_NONE) {
+        gather(out, s3i_checksum_names(request->checksum)->header,
+               s3i_str_from(request->payload.checksum));
+    }
+    gather_encryption(out, request);
     gather_block(out, client->default_headers);
     if (exchange->identity->signer != NULL) {
         *hash = payload_hash(request);
-        if (hash->data == NULL) {
-            return S3EXT_SYSTEM;
-        }
         s3i_amz_date(out->date, epoch);
         gather(out, S3I_STR("host"), exchange->identity->target.host);
         gather(out, S3I_STR("x-amz-content-sha256"), *hash);
         gather(out, S3I_STR("x-amz-date"), s3i_str(out->date, S3I_AMZ_DATE_SIZE));
         if (exchange->identity->credentials->token.size) {
-            gather(out, S3I_STR("x-amz-security-token"), exchange->identity->credentials->token);
+            gather(out,
+                   client->express_session ? S3I_STR("x-amz-s3session-token")
+                                           : S3I_STR("x-amz-security-token"),
+                   exchange->identity->credentials->token);
         }
         if (client->request_payer) {
             gather(out, S3I_STR("x-amz-request-payer"), S3I_STR("requester"));
@@ -166,6 +175,18 @@ static int gather_all(struct s3_exchange *exchange, struct gathering *out, struc
 static int unfit(const struct s3_buf *buf)
 {
     return buf->starved ? S3EXT_NO_MEMORY : S3EXT_INVALID;
+}
+
+/* Room at once where the customer's key is among the lines: growing, they would leave a copy behind. */
+static void prepare_lines(struct s3_exchange *exchange)
+{
+    enum { ENOUGH = 8 * 1024 };
+    const struct s3_request *request = exchange->request;
+    s3i_buf_reset(&exchange->lines);
+    exchange->secret = request->encryption != 0 && request->client->key_headers.size > 0;
+    if (exchange->secret) {
+        s3i_buf_reserve(&exchange->lines, ENOUGH);
+    }
 }
 
 static void begin_line(struct s3_exchange *exchange, size_t *offsets, size_t *count)
@@ -245,7 +266,7 @@ static int write_request(struct s3_exchange *exchange)
         return unfit(&exchange->url);
     }
     S3I_TRY(gather_all(exchange, &headers, &hash, epoch));
-    s3i_buf_reset(&exchange->lines);
+    prepare_lines(exchange);
     write_lines(exchange, &headers, offsets, &count);
     if (!s3i_buf_ok(&exchange->lines)) {
         return unfit(&exchange->lines);
@@ -296,6 +317,10 @@ static uint64_t expected_bytes(const struct s3_request *request)
 
 static void retire(struct s3_exchange *exchange)
 {
+    if (exchange->secret) {
+        s3i_buf_wipe(&exchange->lines);
+        exchange->secret = false;
+    }
     s3i_list_remove(&exchange->node);
     s3i_identity_release(exchange->identity);
     exchange->identity = NULL;
@@ -634,9 +659,19 @@ static bool on_body(struct s3_transfer *transfer, struct s3_str data)
 
 /* ---- the end ---- */
 
+/* The connection stays for the next exchange, for as long as the client wants it. */
+static void note_idle(const struct s3_exchange *exchange)
+{
+    int64_t until_ms = s3i_now_ms() + exchange->request->client->connect.pool_idle_timeout_ms;
+    if (exchange->reactor->keep_until_ms < until_ms) {
+        exchange->reactor->keep_until_ms = until_ms;
+    }
+}
+
 static void conclude(struct s3_exchange *exchange, struct s3_attempt *attempt)
 {
     struct s3_request *request = exchange->request;
+    note_idle(exchange);
     attempt->status = exchange->status;
     /* An error status stands, even if its document broke off: the rest would not change it. */
     attempt->answered = exchange->judged && !exchange->deliver && exchange->error.code == S3EXT_OK;

@@ -30,6 +30,7 @@ struct s3_exchange {
     struct s3_buf url;
     struct s3_buf lines; /* header lines, each ended by NUL */
     const char *line_starts[S3I_EXCHANGE_HEADERS];
+    bool secret; /* the lines hold the customer's key: they are wiped at the end */
 
     /* the answer */
     struct s3_headers headers;

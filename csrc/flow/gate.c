@@ -1,23 +1,24 @@
 #include "flow/gate.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 
 #include "base/time.h"
+#include "base/wait.h"
 
 static struct {
     atomic_int inside;
     atomic_int closers; /* closed while there are any: forks may overlap in several threads */
     atomic_bool shut;
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* somebody left, or the gate opened */
-} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    struct s3_bell changed; /* somebody left, or the gate opened */
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void announce(void)
 {
     pthread_mutex_lock(&gate.lock);
-    pthread_cond_broadcast(&gate.changed);
+    s3i_bell_ring(&gate.changed);
     pthread_mutex_unlock(&gate.lock);
 }
 
@@ -38,7 +39,7 @@ bool s3i_gate_enter(void)
         }
         pthread_mutex_lock(&gate.lock);
         while (atomic_load(&gate.closers) != 0 && !atomic_load(&gate.shut)) {
-            pthread_cond_wait(&gate.changed, &gate.lock);
+            s3i_bell_wait(&gate.changed, &gate.lock, INT64_MAX);
         }
         pthread_mutex_unlock(&gate.lock);
     }
@@ -53,12 +54,12 @@ void s3i_gate_leave(void)
 
 bool s3i_gate_close(int timeout_ms)
 {
-    struct timespec until = s3i_wait_until(timeout_ms);
+    int64_t until_ms = s3i_now_ms() + timeout_ms;
     atomic_fetch_add(&gate.closers, 1);
     bool in_time = true;
     pthread_mutex_lock(&gate.lock);
     while (atomic_load(&gate.inside) != 0 && in_time) {
-        in_time = pthread_cond_timedwait(&gate.changed, &gate.lock, &until) != ETIMEDOUT;
+        in_time = s3i_bell_wait(&gate.changed, &gate.lock, until_ms);
     }
     in_time = atomic_load(&gate.inside) == 0;
     pthread_mutex_unlock(&gate.lock);
@@ -85,7 +86,6 @@ bool s3i_gate_is_shut(void)
 void s3i_gate_fork_child(void)
 {
     pthread_mutex_init(&gate.lock, NULL);
-    pthread_cond_init(&gate.changed, NULL);
     atomic_store(&gate.inside, 0);
     atomic_store(&gate.closers, 0);
     atomic_store(&gate.shut, false);

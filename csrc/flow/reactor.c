@@ -48,8 +48,8 @@ struct s3_reactor *s3i_reactor_new(struct s3_error *error)
         return NULL;
     }
     struct s3_list *lists[] = {&reactor->node,          &reactor->registered, &reactor->ready,
-                               &reactor->want_identity, &reactor->operations, &reactor->timers,
-                               &reactor->active,        &reactor->spare};
+                               &reactor->want_identity, &reactor->hashing,    &reactor->operations,
+                               &reactor->timers,        &reactor->active,     &reactor->spare};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         s3i_list_init(lists[i]);
     }
@@ -99,6 +99,14 @@ static void pump(struct s3_reactor *reactor)
     }
 }
 
+static void hash_bodies(struct s3_reactor *reactor)
+{
+    size_t budget = S3I_PAYLOAD_STEP;
+    while (budget > 0 && !s3i_list_empty(&reactor->hashing)) {
+        s3i_request_hash(S3I_OWNER(reactor->hashing.next, struct s3_request, node), &budget);
+    }
+}
+
 /* Ending one exchange may end others, so the walk starts again after each that was ended. */
 static void watch(struct s3_reactor *reactor, int64_t now_ms)
 {
@@ -123,6 +131,7 @@ static void work(struct s3_reactor *reactor)
     s3i_inbox_run(&reactor->inbox);
     s3i_timer_run(&reactor->timers, s3i_now_ms());
     pump(reactor);
+    hash_bodies(reactor);
     if (reactor->lane_class->deadline(reactor->lane) <= s3i_now_ms()) {
         reactor->lane_class->on_deadline(reactor->lane);
     }
@@ -142,7 +151,7 @@ static int64_t patience(const struct s3_reactor *reactor, int64_t wait_ms)
     if (!s3i_list_empty(&reactor->active) && reactor->watched_ms + WATCH_INTERVAL_MS < until) {
         until = reactor->watched_ms + WATCH_INTERVAL_MS;
     }
-    if (!s3i_list_empty(&reactor->ready) || until < now_ms) {
+    if (!s3i_list_empty(&reactor->ready) || !s3i_list_empty(&reactor->hashing) || until < now_ms) {
         until = now_ms;
     }
     return until - now_ms;

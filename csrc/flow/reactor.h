@@ -3,7 +3,7 @@
  * thread for asyncio and batches, and the thread of a sync caller (a hop between threads costs
  * twice the CPU).
  *
- *   turn:  [inside the gate]  posts -> timers -> ready requests -> lane -> watchdog
+ *   turn:  [inside the gate]  posts -> timers -> ready requests -> hashing -> lane -> watchdog
  *          [outside]          wait for descriptors, a wake-up, or the next deadline
  *          [inside]           lane events -> ready requests
  *
@@ -29,14 +29,16 @@ struct s3_reactor {
     struct s3_lane *lane;
     struct s3_list ready;         /* requests to pump */
     struct s3_list want_identity; /* requests in WAIT_IDENTITY */
+    struct s3_list hashing;       /* requests in HASHING */
     struct s3_list operations;    /* that run here */
     struct s3_list timers;
     struct s3_list active; /* exchanges under way */
     struct s3_list spare;  /* exchanges to reuse */
     size_t spare_count;
-    int64_t watched_ms; /* last sweep of the watchdog */
-    bool of_caller;     /* a sync caller drives it, for one operation */
-    bool relieved;      /* an operation has ended since the last wait */
+    int64_t watched_ms;    /* last sweep of the watchdog */
+    int64_t keep_until_ms; /* then its idle connections have been idle for long enough */
+    bool of_caller;        /* a sync caller drives it, for one operation */
+    bool relieved;         /* an operation has ended since the last wait */
 };
 
 /* NULL with `error` set, without memory or descriptors. */

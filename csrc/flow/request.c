@@ -14,7 +14,7 @@
 
 enum {
     CREDENTIALS_WAIT_MS = 60000, /* a provider that hangs longer fails the request */
-    REFUSALS_MAX = 2,            /* newer credentials are tried this often */
+    REFUSALS_MAX = 2,            /* newer credentials are asked for this often */
     RESOLVE_FAILURES_MAX = 1,    /* a name that cannot be resolved is looked up twice */
     SKEW_SUSPECT_SECONDS = 240,  /* a 403 with clocks this far apart is about the clock */
     DOCUMENT_LIMIT = 256 * 1024
@@ -42,6 +42,7 @@ void s3i_request_init(struct s3_request *request, const struct s3_request_class 
 void s3i_request_clear(struct s3_request *request)
 {
     s3i_buf_clear(&request->document);
+    s3i_payload_clear(&request->payload);
 }
 
 /* ---- the path to an exchange ---- */
@@ -143,6 +144,44 @@ static void wait_for_identity(struct s3_request *request)
     }
 }
 
+static bool needs_hash(struct s3_request *request)
+{
+    request->wants.sha256 = request->identity->signer != NULL &&
+                            !request->client->unsigned_payload && request->body.size > 0;
+    request->wants.checksum = request->checksum;
+    return (request->wants.sha256 || request->checksum != S3I_CHECKSUM_NONE) &&
+           !request->payload.known;
+}
+
+static size_t left_to_hash(struct s3_list *node)
+{
+    const struct s3_request *request = S3I_OWNER(node, struct s3_request, node);
+    return request->body.size - request->payload.done;
+}
+
+/* Smaller bodies first: what is sent keeps the connections busy while a large one is hashed. */
+static void queue_for_hash(struct s3_request *request)
+{
+    struct s3_list *bodies = &request->reactor->hashing;
+    struct s3_list *place = bodies;
+    while (place->previous != bodies && left_to_hash(place->previous) > request->body.size) {
+        place = place->previous;
+    }
+    request->state = S3I_REQUEST_HASHING;
+    s3i_list_insert_before(place, &request->node);
+}
+
+void s3i_request_hash(struct s3_request *request, size_t *budget)
+{
+    int code = s3i_payload_step(&request->payload, &request->wants, request->body, budget);
+    if (code != S3EXT_OK) {
+        fail(request, code, "the body could not be hashed");
+    } else if (request->payload.known) {
+        s3i_list_remove(&request->node);
+        set_ready(request);
+    }
+}
+
 void s3i_request_pump(struct s3_request *request)
 {
     enum s3_identity_state state =
@@ -160,6 +199,11 @@ void s3i_request_pump(struct s3_request *request)
     request->identity_ticket = 0;
     if (request->identity_only) {
         finish(request);
+        return;
+    }
+    if (needs_hash(request)) {
+        drop_identity(request); /* it may be stale when the hash is there */
+        queue_for_hash(request);
         return;
     }
     if (request->ticket.state == S3I_TICKET_HELD ||
@@ -251,7 +295,7 @@ static void judge_clock(const struct s3_request *request, const struct s3_attemp
                         struct verdict *verdict)
 {
     int64_t difference;
-    if (attempt->status != 403 || verdict->class != S3I_RETRY_NEVER ||
+    if (attempt->status != 403 || verdict->class != S3I_RETRY_NEWER_KEYS ||
         !clock_difference(attempt, &difference)) {
         return;
     }
@@ -261,12 +305,15 @@ static void judge_clock(const struct s3_request *request, const struct s3_attemp
     }
 }
 
-static void judge_answer(const struct s3_request *request, const struct s3_attempt *attempt,
+static void judge_answer(struct s3_request *request, const struct s3_attempt *attempt,
                          struct verdict *verdict)
 {
     if (!s3i_xml_error(attempt->document, &verdict->xml)) {
         verdict->xml =
             (struct s3_xml_error){.code = ""}; /* a HEAD, or a proxy's page: the status tells */
+    }
+    if (request->class->on_refused != NULL) {
+        request->class->on_refused(request, attempt, &verdict->xml);
     }
     struct s3_str code = s3i_str_from(verdict->xml.code);
     verdict->class = s3i_retry_answer(attempt->status, code);
@@ -279,11 +326,6 @@ static void judge_answer(const struct s3_request *request, const struct s3_attem
     if (request->method == S3I_HEAD && attempt->status == 400 &&
         verdict->class == S3I_RETRY_NEVER) {
         verdict->class = S3I_RETRY_CREDENTIALS; /* how an expired token shows where no code can */
-    }
-    if (request->method == S3I_HEAD && attempt->status == 400 &&
-        verdict->class == S3I_RETRY_NEVER) {
-        verdict->class =
-            S3I_RETRY_CREDENTIALS; /* expired keys look like this where there is no document */
     }
     judge_region(attempt, verdict);
     judge_clock(request, attempt, verdict);
@@ -350,6 +392,11 @@ static void describe(struct s3_request *request, const struct s3_attempt *attemp
         s3i_error_set(error, verdict->outcome, "%s",
                       attempt->detail ? attempt->detail : s3i_error_text(verdict->outcome));
     }
+    if (request->budget_spent) {
+        size_t used = strlen(error->message);
+        snprintf(error->message + used, sizeof(error->message) - used,
+                 "; not tried again: too many requests to this host have failed");
+    }
     struct s3_str id = header_of(attempt, S3I_STR("x-amz-request-id"));
     struct s3_str host_id = header_of(attempt, S3I_STR("x-amz-id-2"));
     error->http_status = attempt->status;
@@ -378,10 +425,12 @@ static void count_retry(struct s3_request *request, enum s3_retry_class class)
         S3I_COUNT(retries_connect, 1);
         break;
     case S3I_RETRY_TRANSPORT:
+    case S3I_RETRY_ONCE:
         S3I_COUNT(retries_transport, 1);
         break;
     case S3I_RETRY_NEVER:
     case S3I_RETRY_CREDENTIALS:
+    case S3I_RETRY_NEWER_KEYS:
     case S3I_RETRY_CLOCK:
     case S3I_RETRY_REGION:
         S3I_COUNT(retries_other, 1);
@@ -400,14 +449,25 @@ static bool learn_clock(struct s3_request *request, const struct s3_attempt *att
     return true;
 }
 
+/* Keys that were refused as expired: newer ones are tried, each once, or asked for, a few times. */
+static bool renew_keys(struct s3_request *request)
+{
+    uint64_t version = request->credentials_version;
+    return version != 0 &&
+           (s3i_client_has_newer(request->client, version) ||
+            (request->refusals++ < REFUSALS_MAX && s3i_client_refused(request->client, version)));
+}
+
 /* Causes that are mended, once, rather than waited out; not counted against max_retries. */
 static bool mend(struct s3_request *request, const struct s3_attempt *attempt,
                  const struct verdict *verdict)
 {
     switch (verdict->class) {
     case S3I_RETRY_CREDENTIALS:
-        return request->credentials_version != 0 && request->refusals++ < REFUSALS_MAX &&
-               s3i_client_refused(request->client, request->credentials_version);
+        return renew_keys(request);
+    case S3I_RETRY_NEWER_KEYS:
+        return request->credentials_version != 0 &&
+               s3i_client_has_newer(request->client, request->credentials_version);
     case S3I_RETRY_CLOCK:
         return learn_clock(request, attempt);
     case S3I_RETRY_REGION:
@@ -421,6 +481,7 @@ static bool mend(struct s3_request *request, const struct s3_attempt *attempt,
     case S3I_RETRY_SERVER:
     case S3I_RETRY_CONNECT:
     case S3I_RETRY_TRANSPORT:
+    case S3I_RETRY_ONCE:
         break;
     }
     return false;
@@ -448,8 +509,11 @@ static bool repeatable(struct s3_request *request, const struct s3_attempt *atte
             return request->repeatable && once(&request->protocol_retried);
         }
         return request->repeatable || attempt->nothing_sent;
+    case S3I_RETRY_ONCE:
+        return once(&request->damage_retried);
     case S3I_RETRY_NEVER:
     case S3I_RETRY_CREDENTIALS:
+    case S3I_RETRY_NEWER_KEYS:
     case S3I_RETRY_CLOCK:
     case S3I_RETRY_REGION:
         break;
@@ -471,7 +535,8 @@ static bool within_limits(struct s3_request *request, const struct verdict *verd
     }
     int32_t tokens = s3i_admission_retry(request->client->host, verdict->class);
     request->retry_tokens = tokens;
-    return tokens > 0;
+    request->budget_spent = tokens < 0;
+    return tokens >= 0;
 }
 
 static void back_off(struct s3_request *request, int64_t until_ms)

@@ -6,8 +6,8 @@
  *                    v                                              | may be tried again
  *   IDLE --start--> READY --> WAIT_IDENTITY --> WAIT_SLOT --> IN_EXCHANGE
  *                            (no credentials)   (limiter,           | answered, or given up
- *                                                memory)            v
- *                                                             IDLE, on_done
+ *                             or HASHING         memory)            v
+ *                            (a large body)                   IDLE, on_done
  *
  * A request is embedded in its operation, which owns it and what it points to; all its fields
  * belong to the thread that runs the operation's reactor. Retrying is decided here and only here:
@@ -26,12 +26,14 @@
 #include "base/str.h"
 #include "bytes/lane.h"
 #include "flow/admission.h"
+#include "flow/payload.h"
 #include "flow/timer.h"
 #include "identity/client.h"
 #include "pure/http.h"
 #include "pure/plan.h"
 #include "pure/xml.h"
 
+struct s3_attempt;
 struct s3_exchange;
 struct s3_reactor;
 struct s3_request;
@@ -71,6 +73,12 @@ struct s3_request_class {
      * filled, which is then classified like an answer. NULL: whatever came is fine.
      */
     int (*check_document)(struct s3_request *request, struct s3_xml_error *xml);
+    /*
+     * An answer with the status of an error came. `xml` holds what S3's own document of errors said;
+     * may add what another service says. NULL: nothing to add.
+     */
+    void (*on_refused)(struct s3_request *request, const struct s3_attempt *attempt,
+                       struct s3_xml_error *xml);
 };
 
 enum s3_range_kind {
@@ -83,6 +91,7 @@ enum s3_request_state {
     S3I_REQUEST_IDLE,          /* not started, or done */
     S3I_REQUEST_READY,         /* in the reactor's ready list */
     S3I_REQUEST_WAIT_IDENTITY, /* credentials were asked for */
+    S3I_REQUEST_HASHING,       /* in the reactor's list of bodies to be hashed */
     S3I_REQUEST_WAIT_SLOT,     /* the ticket waits */
     S3I_REQUEST_IN_EXCHANGE,   /* an attempt is under way */
     S3I_REQUEST_WAIT_BACKOFF   /* until the timer */
@@ -108,11 +117,13 @@ struct s3_request {
     uint64_t memory;           /* bytes of our memory that the answer will take, for admission */
     bool may_be_small;         /* the range is an upper bound: the object may well be smaller */
     size_t document_limit;     /* of a document answer */
+    unsigned encryption;       /* enum s3_encryption: the client's headers that go with it */
+    enum s3_checksum checksum; /* of the body, sent with it */
 
     /* ---- how it stands: the request's own ---- */
     enum s3_request_state state;
     struct s3_reactor *reactor;
-    struct s3_list node;   /* ready list or list of those who wait for an identity */
+    struct s3_list node;   /* the reactor's list that goes with the state */
     struct s3_list member; /* the operation's list of requests under way */
     struct s3_timer timer; /* back-off, or the deadline of a wait for credentials */
     struct s3_ticket ticket;
@@ -122,12 +133,14 @@ struct s3_request {
     uint64_t credentials_version; /* signed with in the last attempt; 0: unsigned */
     uint64_t received;            /* body bytes delivered, over all attempts */
     uint64_t total; /* size of the object as the first answer told it; UINT64_MAX: not known */
-    char payload_hash[65]; /* computed at the first attempt */
-    uint32_t attempts;     /* exchanges begun */
-    uint32_t retries;      /* counted ones, since the last progress */
-    uint32_t all_retries;  /* for statistics */
-    uint32_t refusals;     /* waits for newer credentials */
-    bool clock_learnt, region_corrected, protocol_retried;
+    struct s3_payload payload; /* computed before the first attempt */
+    struct s3_payload_wants wants; /* of it */
+    uint32_t attempts;         /* exchanges begun */
+    uint32_t retries;          /* counted ones, since the last progress */
+    uint32_t all_retries;      /* for statistics */
+    uint32_t refusals;         /* waits for newer credentials */
+    bool clock_learnt, region_corrected, protocol_retried, damage_retried;
+    bool budget_spent; /* the host's budget of retries does not allow another one */
     uint32_t resolve_failures;
     int32_t retry_tokens;     /* what the last retry took from the budget */
     int64_t first_failure_ms; /* 0: none since the last progress */
@@ -160,6 +173,8 @@ static inline bool s3i_request_active(const struct s3_request *request)
 
 /* Moves a READY request on. */
 void s3i_request_pump(struct s3_request *request);
+/* Hashes a HASHING request's body on by at most *budget bytes, and takes them from it. */
+void s3i_request_hash(struct s3_request *request, size_t *budget);
 /* Credentials changed somewhere: looks again. */
 void s3i_request_recheck(struct s3_request *request);
 

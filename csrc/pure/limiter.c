@@ -20,6 +20,14 @@ void s3i_limiter_init(struct s3_limiter *limiter, uint32_t ceiling)
         .ceiling = limit, .limit = limit, .cut_at_ms = INT64_MIN, .frozen_until_ms = INT64_MIN};
 }
 
+void s3i_limiter_set_ceiling(struct s3_limiter *limiter, uint32_t ceiling)
+{
+    limiter->ceiling = ceiling ? ceiling : 1;
+    if (!limiter->is_cut || limiter->limit > limiter->ceiling) {
+        limiter->limit = limiter->ceiling;
+    }
+}
+
 bool s3i_limiter_take(struct s3_limiter *limiter)
 {
     if (limiter->in_flight >= limiter->limit) {
@@ -44,6 +52,7 @@ void s3i_limiter_success(struct s3_limiter *limiter, int64_t now_ms)
     if (limiter->successes >= limiter->limit) {
         limiter->successes = 0;
         limiter->limit++;
+        limiter->is_cut = limiter->limit < limiter->ceiling;
     }
 }
 
@@ -54,6 +63,7 @@ void s3i_limiter_throttled(struct s3_limiter *limiter, int64_t now_ms, double un
     }
     uint32_t cut = (uint32_t)((uint64_t)limiter->limit * CUT_TENTHS / 10);
     limiter->limit = cut ? cut : 1;
+    limiter->is_cut = true;
     limiter->successes = 0;
     limiter->cut_at_ms = now_ms;
     limiter->frozen_until_ms = now_ms + FREEZE_MS + (int64_t)(uniform * FREEZE_SPREAD_MS);

@@ -51,10 +51,17 @@ static const struct code_row CODES[] = {
     {"OperationAborted", S3I_RETRY_SERVER, 409},
     {"ConditionalRequestConflict", S3I_RETRY_SERVER, 409},
 
+    {"BadDigest", S3I_RETRY_ONCE, 400},
+    {"XAmzContentSHA256Mismatch", S3I_RETRY_ONCE, 400},
+
     {"ExpiredToken", S3I_RETRY_CREDENTIALS, 400},
     {"ExpiredTokenException", S3I_RETRY_CREDENTIALS, 400},
     {"TokenRefreshRequired", S3I_RETRY_CREDENTIALS, 400},
     {"InvalidToken", S3I_RETRY_CREDENTIALS, 400},
+
+    {"AccessDenied", S3I_RETRY_NEWER_KEYS, 403},
+    {"InvalidAccessKeyId", S3I_RETRY_NEWER_KEYS, 403},
+    {"SignatureDoesNotMatch", S3I_RETRY_NEWER_KEYS, 403},
 
     {"RequestTimeTooSkewed", S3I_RETRY_CLOCK, 403},
     {"RequestExpired", S3I_RETRY_CLOCK, 400},
@@ -67,9 +74,6 @@ static const struct code_row CODES[] = {
     {"IncorrectEndpoint", S3I_RETRY_REGION, 400},
 
     {"NotImplemented", S3I_RETRY_NEVER, 501},
-    {"AccessDenied", S3I_RETRY_NEVER, 403},
-    {"InvalidAccessKeyId", S3I_RETRY_NEVER, 403},
-    {"SignatureDoesNotMatch", S3I_RETRY_NEVER, 403},
     {"NoSuchBucket", S3I_RETRY_NEVER, 404},
     {"NoSuchKey", S3I_RETRY_NEVER, 404},
     {"NoSuchUpload", S3I_RETRY_NEVER, 404},
@@ -84,9 +88,11 @@ struct status_row {
 
 /* The first row that holds a status counts; what no row holds is final. */
 static const struct status_row STATUSES[] = {
-    {429, 429, S3I_RETRY_THROTTLE}, {503, 503, S3I_RETRY_THROTTLE}, {509, 509, S3I_RETRY_THROTTLE},
-    {301, 302, S3I_RETRY_REGION},   {307, 308, S3I_RETRY_REGION},   {408, 408, S3I_RETRY_SERVER},
-    {499, 499, S3I_RETRY_SERVER},   {501, 501, S3I_RETRY_NEVER},    {505, 505, S3I_RETRY_NEVER},
+    {429, 429, S3I_RETRY_THROTTLE}, {503, 503, S3I_RETRY_THROTTLE},
+    {509, 509, S3I_RETRY_THROTTLE}, {301, 302, S3I_RETRY_REGION},
+    {307, 308, S3I_RETRY_REGION},   {408, 408, S3I_RETRY_SERVER},
+    {499, 499, S3I_RETRY_SERVER},   {501, 501, S3I_RETRY_NEVER},
+    {505, 505, S3I_RETRY_NEVER},    {403, 403, S3I_RETRY_NEWER_KEYS},
     {500, 599, S3I_RETRY_SERVER},
 };
 
@@ -173,6 +179,8 @@ int s3i_retry_outcome(int http_status, struct s3_str s3_code)
     case S3I_RETRY_NEVER:
     case S3I_RETRY_CONNECT:
     case S3I_RETRY_TRANSPORT:
+    case S3I_RETRY_ONCE:
+    case S3I_RETRY_NEWER_KEYS:
     case S3I_RETRY_CLOCK:
         break;
     }
@@ -223,12 +231,14 @@ static int32_t cost_of(enum s3_retry_class class)
     switch (class) {
     case S3I_RETRY_THROTTLE:
     case S3I_RETRY_SERVER:
+    case S3I_RETRY_ONCE:
         return COST_ANSWER;
-    case S3I_RETRY_CONNECT:
     case S3I_RETRY_TRANSPORT:
         return COST_BROKEN;
+    case S3I_RETRY_CONNECT:
     case S3I_RETRY_NEVER:
     case S3I_RETRY_CREDENTIALS:
+    case S3I_RETRY_NEWER_KEYS:
     case S3I_RETRY_CLOCK:
     case S3I_RETRY_REGION:
         break;
@@ -245,7 +255,7 @@ int32_t s3i_retry_budget_take(struct s3_retry_budget *budget, enum s3_retry_clas
 {
     int32_t cost = cost_of(class);
     if (cost > budget->tokens) {
-        return 0;
+        return -1;
     }
     budget->tokens -= cost;
     return cost;

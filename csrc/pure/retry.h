@@ -21,9 +21,11 @@ enum s3_retry_class {
     S3I_RETRY_SERVER,      /* the server failed: any method that may be repeated */
     S3I_RETRY_CONNECT,     /* nothing was sent: any method */
     S3I_RETRY_TRANSPORT,   /* broke after sending: idempotent requests only */
+    S3I_RETRY_ONCE,        /* the body was damaged on its way: once more, any method */
     S3I_RETRY_CREDENTIALS, /* refresh the credentials once per version; not counted */
-    S3I_RETRY_CLOCK,       /* learn the clock offset once; not counted */
-    S3I_RETRY_REGION       /* correct the region once; not counted */
+    S3I_RETRY_NEWER_KEYS, /* stands unless there are newer keys than it was signed with; not counted */
+    S3I_RETRY_CLOCK,      /* learn the clock offset once; not counted */
+    S3I_RETRY_REGION      /* correct the region once; not counted */
 };
 
 /*
@@ -64,16 +66,16 @@ int64_t s3i_retry_delay_ms(const struct s3_retry_config *config, enum s3_retry_c
 
 /*
  * The budget of retries of one host: a bucket of tokens, so that a server in trouble is not
- * drowned. Capacity 500; a retry takes 5 (SERVER, THROTTLE) or 10 (CONNECT, TRANSPORT); a success
- * gives back what its last retry took, or 1. Not thread-safe: the caller holds the lock of the
- * host.
+ * drowned. Capacity 500; a retry takes 5 (SERVER, THROTTLE, ONCE) or 10 (TRANSPORT); a success gives
+ * back what its last retry took, or 1. What the server has not seen (CONNECT) takes nothing: many
+ * requests that find no connection at once must not use up each other's attempts. Not thread-safe:
+ * the caller holds the lock of the host.
  */
 struct s3_retry_budget {
     int32_t tokens;
 };
 void s3i_retry_budget_init(struct s3_retry_budget *budget);
-/* Tokens taken, or 0 when the budget is used up (then the failure stands) or the class is not
- * counted. */
+/* Tokens taken, 0 for a class that takes none; -1: the budget is used up, and the failure stands. */
 int32_t s3i_retry_budget_take(struct s3_retry_budget *budget, enum s3_retry_class class);
 void s3i_retry_budget_give(struct s3_retry_budget *budget, int32_t taken);
 

@@ -71,6 +71,10 @@ struct s3_list_page {
 
 void s3i_list_page_init(struct s3_list_page *page);
 void s3i_list_page_clear(struct s3_list_page *page);
+/* Empties the page and keeps its memory. */
+void s3i_list_page_reset(struct s3_list_page *page);
+/* Decodes the keys and prefixes of a page that came in encoding-type=url, in place. */
+void s3i_list_page_decode(struct s3_list_page *page);
 /*
  * Codes as for s3i_xml_fields. More than `max_entries` records, truncated without a token, or an
  * entry without key, size or time is PROTOCOL. The page is emptied first (its memory is kept), and

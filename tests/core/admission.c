@@ -88,6 +88,86 @@ static void bytes_are_counted(void)
     s3i_poll_clear(&poll);
 }
 
+/* Tickets of one host that need no bytes, and how many of them hold a slot. */
+struct crowd {
+    struct s3_poll poll;
+    struct s3_inbox inbox;
+    struct s3_host *host;
+    struct numbered tickets[TICKETS];
+};
+
+static void gather_crowd(struct crowd *crowd, struct s3_str origin, uint32_t concurrency)
+{
+    CHECK(s3i_poll_init(&crowd->poll) == 0);
+    s3i_inbox_init(&crowd->inbox, &crowd->poll);
+    crowd->host = s3i_admission_host(origin, concurrency);
+    CHECK(crowd->host != NULL);
+    for (int i = 0; i < TICKETS; i++) {
+        s3i_ticket_init(&crowd->tickets[i].ticket, note_order);
+        s3i_admission_take(&crowd->tickets[i].ticket, crowd->host, 0, &crowd->inbox);
+    }
+}
+
+static int holders(const struct crowd *crowd)
+{
+    int count = 0;
+    for (int i = 0; i < TICKETS; i++) {
+        count += crowd->tickets[i].ticket.state == S3I_TICKET_HELD;
+    }
+    return count;
+}
+
+static void dissolve(struct crowd *crowd)
+{
+    for (int i = 0; i < TICKETS; i++) {
+        s3i_admission_give(&crowd->tickets[i].ticket);
+    }
+    s3i_inbox_clear(&crowd->inbox);
+    s3i_poll_clear(&crowd->poll);
+}
+
+static void a_raised_limit_serves_those_who_wait_at_once(void)
+{
+    struct crowd crowd;
+    gather_crowd(&crowd, S3I_STR("http://raised"), 2);
+    CHECK_EQUAL(holders(&crowd), 2);
+    CHECK(s3i_admission_host(S3I_STR("http://raised"), 5) == crowd.host);
+    CHECK_EQUAL(holders(&crowd), 5);
+    dissolve(&crowd);
+}
+
+static void another_concurrency_does_not_undo_a_cut(void)
+{
+    struct crowd crowd;
+    struct s3_host *host = s3i_admission_host(S3I_STR("http://cut"), 4);
+    s3i_admission_throttled(host); /* 2 slots from now on, and for 3 s at least */
+    gather_crowd(&crowd, S3I_STR("http://cut"), TICKETS);
+    CHECK_EQUAL(holders(&crowd), 2);
+    CHECK(s3i_admission_host(S3I_STR("http://cut"), 1) == host);
+    CHECK(s3i_admission_host(S3I_STR("http://cut"), TICKETS) == host);
+    CHECK_EQUAL(holders(&crowd), 2);
+    s3i_admission_give(&crowd.tickets[0].ticket); /* the lower word in between counted */
+    CHECK_EQUAL(holders(&crowd), 1);
+    dissolve(&crowd);
+}
+
+static void a_limit_that_recovers_serves_those_who_wait_at_once(void)
+{
+    struct crowd crowd;
+    struct s3_host *host = s3i_admission_host(S3I_STR("http://recovering"), 4);
+    s3i_admission_throttled(host);
+    gather_crowd(&crowd, S3I_STR("http://recovering"), 4);
+    CHECK_EQUAL(holders(&crowd), 2);
+    int64_t until = s3i_now_ms() + PATIENCE_MS;
+    while (holders(&crowd) == 2) { /* frozen for 3 to 5 s */
+        CHECK(s3i_now_ms() < until);
+        s3i_admission_success(host, 0);
+        usleep(50000);
+    }
+    CHECK_EQUAL(holders(&crowd), 3);
+    dissolve(&crowd);
+}
+
 /* ---- many reactors ---- */
 
 struct reactor {
@@ -256,6 +336,9 @@ int main(void)
     CHECK(hosts[0] != NULL && hosts[1] != NULL && hosts[0] != hosts[1]);
     tickets_are_served_in_order();
     bytes_are_counted();
+    a_raised_limit_serves_those_who_wait_at_once();
+    another_concurrency_does_not_undo_a_cut();
+    a_limit_that_recovers_serves_those_who_wait_at_once();
     limits_hold_among_reactors();
     no_slot_is_lost();
     return 0;

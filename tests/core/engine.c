@@ -6,43 +6,13 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/time.h"
-#include "check.h"
-#include "s3ext.h"
-#include "server.h"
+#include "support.h"
 
 #define MIB ((uint64_t)1 << 20)
 
-enum { CALLERS = 4, SUBMITTERS = 3, BATCH = 16, SLICE_MS = 50, PATIENCE_MS = 30000 };
+enum { CALLERS = 4, SUBMITTERS = 3, BATCH = 16 };
 
 static s3ext_client *client;
-
-static s3ext_client *new_client(void)
-{
-    struct s3ext_client_config config = server_config();
-    int code;
-    char message[256];
-    s3ext_client *made = s3ext_client_new(&config, &code, message, sizeof(message));
-    CHECK(made != NULL);
-    CHECK_EQUAL(s3ext_client_set_credentials(made, "KEY", "SECRET", NULL, INT64_MAX), 0);
-    return made;
-}
-
-static void run(s3ext_op *op)
-{
-    int64_t until = s3i_now_ms() + PATIENCE_MS;
-    while (!s3ext_op_run(op, SLICE_MS)) {
-        CHECK(s3i_now_ms() < until);
-    }
-}
-
-static void wait_for(s3ext_op *op)
-{
-    int64_t until = s3i_now_ms() + PATIENCE_MS;
-    while (!s3ext_op_wait(op, SLICE_MS)) {
-        CHECK(s3i_now_ms() < until);
-    }
-}
 
 static s3ext_op *get(const char *key, uint64_t start, uint64_t end, void *into)
 {
@@ -110,8 +80,7 @@ static void write_and_ask(uint32_t *state)
     char body[1000];
     memset(body, 'b', sizeof(body));
     s3ext_op *put = s3ext_op_put(client, "k", 1, NULL, 0, body, pick(state, sizeof(body)), 0);
-    run(put);
-    CHECK_EQUAL(s3ext_op_result(put)->code, S3EXT_OK);
+    CHECK_EQUAL(run(put), S3EXT_OK);
     s3ext_op_free(put);
     s3ext_op *head = s3ext_op_head(client, "size-1234", 9, NULL, 0, NULL, 0);
     run(head);
@@ -179,28 +148,20 @@ static void feed_an_upload(bool cancelled)
     const uint64_t token = 1;
     s3ext_op *const ops[] = {op};
     CHECK_EQUAL(s3ext_submit(NULL, ops, &token, 1), 0);
-    int64_t until = s3i_now_ms() + PATIENCE_MS;
-    for (int part = 0; part < 4;) {
+    for (int part = 1; part <= 4; part++) {
         uint64_t capacity;
-        char *slot = s3ext_upload_slot(op, &capacity);
+        char *slot = wait_for_room(op, &capacity);
         if (slot == NULL) {
-            if (s3ext_op_wait(op, 0)) {
-                break;
-            }
-            CHECK(s3i_now_ms() < until);
-            s3ext_upload_wait(op, SLICE_MS);
-            continue;
+            break;
         }
         memset(slot, 'p', (size_t)capacity);
-        part++;
         int code = s3ext_upload_push(op, capacity, part == 4);
         CHECK(code == S3EXT_OK || (cancelled && code == S3EXT_CANCELLED));
         if (cancelled && part == 2) {
             s3ext_op_cancel(op);
         }
     }
-    wait_for(op);
-    CHECK_EQUAL(s3ext_op_result(op)->code, cancelled ? S3EXT_CANCELLED : S3EXT_OK);
+    CHECK_EQUAL(wait_for(op), cancelled ? S3EXT_CANCELLED : S3EXT_OK);
     s3ext_op_free(op);
 }
 
@@ -297,13 +258,7 @@ static void an_operation_that_nobody_waits_for_ends_by_itself(void)
     s3ext_op *half_run = get("stall", 0, 1, NULL);
     CHECK(!s3ext_op_run(half_run, 20));
     s3ext_op_free(half_run);
-    struct s3ext_stats stats;
-    int64_t until = s3i_now_ms() + PATIENCE_MS;
-    do {
-        CHECK(s3i_now_ms() < until);
-        usleep(1000);
-        s3ext_stats_get(&stats);
-    } while (stats.exchanges_in_flight != 0);
+    settle();
 }
 
 /* ---- shutdown ---- */
@@ -322,8 +277,7 @@ static void *work_until_shutdown(void *number)
     }
     for (;;) {
         s3ext_op *op = get((intptr_t)number % 2 ? "stall" : "size-1048576", 0, 1000, NULL);
-        run(op);
-        int code = s3ext_op_result(op)->code;
+        int code = run(op);
         s3ext_op_free(op);
         if (code == S3EXT_SHUTDOWN) {
             atomic_fetch_add(&ended_by_shutdown, 1);
@@ -353,25 +307,21 @@ static void a_shutdown_ends_everything(void)
     }
     s3ext_op *late = get("size-1", 0, 1, NULL);
     CHECK_EQUAL(s3ext_submit(NULL, &late, tokens, 1), S3EXT_SHUTDOWN);
-    run(late);
-    CHECK_EQUAL(s3ext_op_result(late)->code, S3EXT_SHUTDOWN);
+    CHECK_EQUAL(run(late), S3EXT_SHUTDOWN);
     s3ext_op_free(late);
     s3ext_queue_close(queue);
 }
 
 int main(void)
 {
-    char message[256];
-    CHECK_EQUAL(s3ext_init(message, sizeof(message)), 0);
-    server_start();
-    client = new_client();
+    start_engine();
+    client = open_client(server_config());
     callers_and_the_io_thread_work_at_once();
     uploads_are_completed_or_aborted();
     a_cancelled_read_leaves_its_destination(true);
     a_cancelled_read_leaves_its_destination(false);
     an_operation_that_nobody_waits_for_ends_by_itself();
     a_shutdown_ends_everything();
-    s3ext_client_free(client);
-    server_stop();
+    end_engine(client);
     return 0;
 }

@@ -15,12 +15,7 @@
 #include <sys/socket.h>
 
 #include "base/error.h"
-#include "base/time.h"
-#include "check.h"
-#include "s3ext.h"
-#include "server.h"
-
-enum { PATIENCE_MS = 20000, SLICE_MS = 50 };
+#include "support.h"
 
 /* ---- the shim ---- */
 
@@ -103,16 +98,11 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 
 static s3ext_client *client;
 
-static s3ext_client *new_client(uint32_t retries)
+static s3ext_client *client_with(uint32_t retries)
 {
     struct s3ext_client_config config = server_config();
     config.max_retries = retries;
-    int code;
-    char message[256];
-    s3ext_client *made = s3ext_client_new(&config, &code, message, sizeof(message));
-    CHECK(made != NULL);
-    CHECK_EQUAL(s3ext_client_set_credentials(made, "KEY", "SECRET", NULL, INT64_MAX), 0);
-    return made;
+    return open_client(config);
 }
 
 /* Reads an object in the calling thread, or on the I/O thread; the outcome with its words. */
@@ -121,16 +111,11 @@ static int read_object(s3ext_client *of, bool submitted, char words[256])
     s3ext_op *op = s3ext_op_get(of, "size-3000000", 12, NULL, 0, NULL, 0, 0, UINT64_MAX);
     const uint64_t token = 1;
     int code = submitted ? s3ext_submit(NULL, &op, &token, 1) : S3EXT_OK;
-    int64_t until = s3i_now_ms() + PATIENCE_MS;
-    while (code == S3EXT_OK &&
-           !(submitted ? s3ext_op_wait(op, SLICE_MS) : s3ext_op_run(op, SLICE_MS))) {
-        CHECK(s3i_now_ms() < until);
-    }
     words[0] = '\0';
     if (code == S3EXT_OK) {
         struct s3ext_error_view error;
+        code = submitted ? wait_for(op) : run(op);
         s3ext_op_error(op, &error);
-        code = s3ext_op_result(op)->code;
         snprintf(words, 256, "%s", error.message);
     }
     if (code == S3EXT_OK) {
@@ -202,14 +187,12 @@ static void a_poll_that_stays_full_ends_in_time(void)
     struct s3ext_client_config config = server_config();
     config.connect_timeout_ms = 300;
     config.first_byte_timeout_ms = 300;
-    int code;
-    s3ext_client *hasty = s3ext_client_new(&config, &code, words, sizeof(words));
-    CHECK_EQUAL(s3ext_client_set_credentials(hasty, "KEY", "SECRET", NULL, INT64_MAX), 0);
+    s3ext_client *hasty = open_client(config);
     works();
     server_drop();
     arm(&on_epoll_ctl, 1000000, ENOMEM);
     int64_t began = s3i_now_ms();
-    code = read_object(hasty, true, words);
+    int code = read_object(hasty, true, words);
     arm(&on_epoll_ctl, 0, 0);
     CHECK(code == S3EXT_TIMEOUT || code == S3EXT_OK);
     CHECK(s3i_now_ms() - began < 5000);
@@ -220,13 +203,13 @@ static void a_poll_that_stays_full_ends_in_time(void)
 static void sockets_that_cannot_be_had_are_said_or_waited_for(void)
 {
     char words[256];
-    s3ext_client *impatient = new_client(0);
+    s3ext_client *impatient = client_with(0);
     server_drop();
     arm(&on_socket, 1000000, EMFILE);
     CHECK_EQUAL(read_object(impatient, false, words), S3EXT_CONNECT);
     CHECK(strstr(words, strerror(EMFILE)) != NULL);
     s3ext_client_free(impatient);
-    s3ext_client *patient = new_client(5);
+    s3ext_client *patient = client_with(5);
     server_drop();
     arm(&on_socket, 3, EMFILE);
     CHECK_EQUAL(read_object(patient, false, words), S3EXT_OK);
@@ -240,7 +223,7 @@ static void a_process_without_descriptors_recovers(void)
     struct rlimit before;
     struct rlimit low;
     char words[256];
-    s3ext_client *impatient = new_client(0);
+    s3ext_client *impatient = client_with(0);
     CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
     int lowest = open("/dev/null", O_RDONLY | O_CLOEXEC);
     CHECK(lowest >= 0);
@@ -261,10 +244,8 @@ static void a_process_without_descriptors_recovers(void)
 
 int main(void)
 {
-    char message[256];
-    CHECK_EQUAL(s3ext_init(message, sizeof(message)), 0);
-    server_start();
-    client = new_client(0);
+    start_engine();
+    client = client_with(0);
     a_thread_that_cannot_start_is_said_and_tried_again();
     a_reactor_without_descriptors_is_said(&on_epoll_create, EMFILE);
     a_reactor_without_descriptors_is_said(&on_eventfd, ENFILE);
@@ -276,8 +257,6 @@ int main(void)
     a_poll_that_stays_full_ends_in_time();
     sockets_that_cannot_be_had_are_said_or_waited_for();
     a_process_without_descriptors_recovers();
-    s3ext_shutdown(2000);
-    s3ext_client_free(client);
-    server_stop();
+    end_engine(client);
     return 0;
 }

@@ -7,24 +7,11 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/time.h"
-#include "check.h"
-#include "s3ext.h"
-#include "server.h"
+#include "support.h"
 
-enum { SUBMITTERS = 4, BATCH = 8, SHARED = 3, PATIENCE_MS = 30000 };
+enum { SUBMITTERS = 4, BATCH = 8, SHARED = 3 };
 
 static s3ext_client *client;
-
-static void open_client(void)
-{
-    struct s3ext_client_config config = server_config();
-    int code;
-    char message[256];
-    client = s3ext_client_new(&config, &code, message, sizeof(message));
-    CHECK(client != NULL);
-    CHECK_EQUAL(s3ext_client_set_credentials(client, "KEY", "SECRET", NULL, INT64_MAX), 0);
-}
 
 static s3ext_op *get(const char *key)
 {
@@ -147,10 +134,7 @@ static void a_full_ring_grows(void)
         CHECK_EQUAL(s3ext_submit(queue, ops + i, tokens + i, 100), 0);
     }
     for (int i = 0; i < COUNT; i++) {
-        int64_t until = s3i_now_ms() + PATIENCE_MS;
-        while (!s3ext_op_wait(ops[i], 50)) {
-            CHECK(s3i_now_ms() < until);
-        }
+        wait_for(ops[i]);
         s3ext_op_free(ops[i]);
     }
     CHECK(readable(queue, PATIENCE_MS));
@@ -273,18 +257,14 @@ static void room_is_announced(void)
 
 int main(void)
 {
-    char message[256];
-    CHECK_EQUAL(s3ext_init(message, sizeof(message)), 0);
-    server_start();
-    open_client();
+    start_engine();
+    client = open_client(server_config());
     every_token_comes_once();
     a_full_ring_grows();
     a_close_ends_what_is_listed();
     a_close_and_cancels_may_meet();
     freed_handles_still_complete();
     room_is_announced();
-    s3ext_shutdown(2000);
-    s3ext_client_free(client);
-    server_stop();
+    end_engine(client);
     return 0;
 }

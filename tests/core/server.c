@@ -443,6 +443,8 @@ struct s3ext_client_config server_config(void)
         .first_byte_timeout_ms = 30000,
         .stall_timeout_ms = 30000,
         .pool_idle_timeout_ms = 60000,
+        .pool_max_idle = -1,
+        .http_version = 1,
         .part_size = 1024 * 1024,
         .window = 4,
         .concurrency = 32,

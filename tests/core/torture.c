@@ -9,17 +9,14 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/time.h"
 #include "bytes/memory.h"
-#include "check.h"
 #include "face/engine.h"
-#include "s3ext.h"
-#include "server.h"
+#include "support.h"
 
 #define KIB ((uint64_t)1024)
 #define MIB (1024 * KIB)
 
-enum { SLICE_MS = 50, PATIENCE_MS = 20000, ALLOCATIONS_MAX = 2000, KEPT = 20 };
+enum { ALLOCATIONS_MAX = 2000, KEPT = 20 };
 
 static s3ext_client *client;
 
@@ -29,27 +26,13 @@ static int finish(s3ext_op *op)
     if (op == NULL) {
         return S3EXT_NO_MEMORY;
     }
-    int64_t until = s3i_now_ms() + PATIENCE_MS;
-    while (!s3ext_op_run(op, SLICE_MS)) {
-        CHECK(s3i_now_ms() < until);
-    }
+    int code = run(op);
     CHECK_EQUAL(s3ext_op_run(op, 0), 1);
-    const struct s3ext_result *result = s3ext_op_result(op);
     struct s3ext_error_view error;
     s3ext_op_error(op, &error);
-    CHECK_EQUAL(result->code, error.code);
-    CHECK((result->code == S3EXT_OK) == (error.message[0] == '\0'));
-    return result->code;
-}
-
-/* The same for one that was submitted. */
-static int await(s3ext_op *op)
-{
-    int64_t until = s3i_now_ms() + PATIENCE_MS;
-    while (!s3ext_op_wait(op, SLICE_MS)) {
-        CHECK(s3i_now_ms() < until);
-    }
-    return s3ext_op_result(op)->code;
+    CHECK_EQUAL(code, error.code);
+    CHECK((code == S3EXT_OK) == (error.message[0] == '\0'));
+    return code;
 }
 
 /* ---- scenarios: each returns the code of its operation and checks what a success brought ---- */
@@ -169,21 +152,14 @@ static int upload_body(void)
 /* A slot without memory is one that does not come: the feeder gives up, as Python does. */
 static void feed(s3ext_op *op)
 {
-    int64_t until = s3i_now_ms() + PATIENCE_MS;
-    for (int parts = 0; parts < 5;) {
+    for (int part = 1; part <= 5; part++) {
         uint64_t capacity;
-        char *slot = s3ext_upload_slot(op, &capacity);
+        char *slot = wait_for_room(op, &capacity);
         if (slot == NULL) {
-            if (s3ext_op_wait(op, 0)) {
-                return;
-            }
-            CHECK(s3i_now_ms() < until);
-            s3ext_upload_wait(op, SLICE_MS);
-            continue;
+            return;
         }
         memset(slot, 'f', (size_t)capacity);
-        parts++;
-        if (s3ext_upload_push(op, capacity, parts == 5) != S3EXT_OK) {
+        if (s3ext_upload_push(op, capacity, part == 5) != S3EXT_OK) {
             return;
         }
     }
@@ -196,7 +172,7 @@ static int upload_fed(void)
     int code = op ? s3ext_submit(NULL, &op, &token, 1) : S3EXT_NO_MEMORY;
     if (code == S3EXT_OK) {
         feed(op);
-        code = await(op);
+        code = wait_for(op);
     }
     s3ext_op_free(op);
     return code;
@@ -236,17 +212,24 @@ static int list(void)
 
 static int copy(void)
 {
-    s3ext_op *op = s3ext_op_copy(client, "from/a b", 8, "to", 2, NULL, 0);
+    s3ext_op *op = s3ext_op_copy(client, "from/a b", 8, "to", 2, NULL, 0, 0);
     int code = finish(op);
     s3ext_op_free(op);
     return code;
 }
 
-static s3ext_client *open_client(void)
+static struct s3ext_client_config configuration(void)
 {
     struct s3ext_client_config config = server_config();
     config.default_headers = "x-test\0yes";
     config.default_headers_size = 11;
+    return config;
+}
+
+/* Where the allocations of a client fail too. */
+static s3ext_client *try_client(void)
+{
+    struct s3ext_client_config config = configuration();
     int code;
     char message[256];
     s3ext_client *made = s3ext_client_new(&config, &code, message, sizeof(message));
@@ -257,7 +240,7 @@ static s3ext_client *open_client(void)
 /* A client of its own, keys that are set, and the wait for them. */
 static int credentials(void)
 {
-    s3ext_client *own = open_client();
+    s3ext_client *own = try_client();
     if (own == NULL) {
         return S3EXT_NO_MEMORY;
     }
@@ -291,7 +274,7 @@ static int submitted(void)
     if (code == S3EXT_OK) {
         struct s3ext_completion completion;
         int64_t until = s3i_now_ms() + PATIENCE_MS;
-        code = await(op);
+        code = wait_for(op);
         while (s3ext_queue_drain(queue, &completion, 1) == 0) {
             CHECK(s3i_now_ms() < until);
             usleep(100);
@@ -348,17 +331,6 @@ static void tidy(void)
     s3i_memory_trim(s3i_now_ms() + 1000, 0);
 }
 
-/* What a handle's owner has let go of may still be ended by the I/O thread. */
-static void check_gauges(void)
-{
-    struct s3ext_stats stats;
-    int64_t until = s3i_now_ms() + PATIENCE_MS;
-    do {
-        CHECK(s3i_now_ms() < until);
-        s3ext_stats_get(&stats);
-    } while (stats.exchanges_in_flight + stats.bytes_in_flight + stats.memory_live > 0);
-}
-
 /* The I/O thread's reactor stays, and keeps buffers for later; a leak of every run is more than those. */
 static void check_live(const struct scenario *scenario, long base)
 {
@@ -385,7 +357,7 @@ static void torture(const struct scenario *scenario)
         bool through = s3i_alloc_failure_pending();
         s3i_alloc_fail_after(-1);
         tidy();
-        check_gauges();
+        settle();
         check_live(scenario, base);
         if (code != S3EXT_OK && code != S3EXT_NO_MEMORY) {
             fprintf(stderr, "%s: allocation %ld: code %d\n", scenario->name, failing, code);
@@ -403,11 +375,8 @@ static void torture(const struct scenario *scenario)
 
 int main(int count, char **arguments)
 {
-    char message[256];
-    CHECK_EQUAL(s3ext_init(message, sizeof(message)), 0);
-    server_start();
-    client = open_client();
-    CHECK_EQUAL(s3ext_client_set_credentials(client, "KEY", "SECRET", NULL, INT64_MAX), 0);
+    start_engine();
+    client = open_client(configuration());
     int found = 0;
     for (size_t i = 0; i < sizeof(SCENARIOS) / sizeof(SCENARIOS[0]); i++) {
         if (count < 2 || strcmp(arguments[1], SCENARIOS[i].name) == 0) {

@@ -3,7 +3,7 @@
  * http. It looks for crashes and sanitizer reports; what the results must be is checked in Python.
  *
  * clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Icsrc
- *     tests/pure/fuzz_xml.c csrc/base/[a-z]*.c csrc/pure/xml.c csrc/pure/http.c -lexpat -lcrypto
+ *     tests/pure/fuzz_xml.c csrc/base/[a-z]*.c csrc/pure/xml_[a-z]*.c csrc/pure/http.c -lexpat -lcrypto
  */
 #include <stddef.h>
 #include <stdint.h>

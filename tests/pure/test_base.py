@@ -423,3 +423,14 @@ def test_spaces_and_tabs_are_trimmed(text):
     trimmed = lib.s3i_str_trim(source)
     got = ffi.buffer(trimmed.data, trimmed.size)[:] if trimmed.size else b""
     assert got == text.strip(" \t").encode()
+
+
+def test_nobody_waits_by_the_wall_clock():
+    """Deadlines of condition variables and joins are of the wall clock, unless they are told otherwise."""
+    waits = re.compile(
+        r"\b(?:pthread_cond_timedwait|pthread_timedjoin_np|sem_timedwait|pthread_mutex_timedlock)\("
+    )
+    clock = re.compile(r"\b(?:CLOCK_REALTIME|gettimeofday|time\(NULL\))")
+    sources = {str(path.relative_to(CSRC)): path.read_text() for path in CSRC.rglob("*.[ch]")}
+    assert {name for name, source in sources.items() if waits.search(source)} == set()
+    assert {name for name, source in sources.items() if clock.search(source)} == {"base/time.c"}

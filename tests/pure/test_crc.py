@@ -126,7 +126,7 @@ def test_every_size_gives_the_crc_of_the_definition(model: Model) -> None:
 def test_fast_and_table_path_agree_at_every_size_and_alignment(model: Model) -> None:
     """The block ends where the bytes end, so that a sanitizer sees a read beyond them."""
     fast, scalar = model.function(), model.function("_scalar")
-    for size in [*range(280), 511, 512, 513, 4095, 4096, 4097]:
+    for size in [*range(280), 511, 512, 513, *range(1020, 1030), 1279, 1280, 1281, 4095, 4096, 4097]:
         for offset in range(17):
             block = ffi.gc(lib.malloc(offset + size), lib.free)
             start = ffi.cast("char *", block) + offset

@@ -17,10 +17,12 @@ ffi, lib = load(
     struct s3_limiter {
         uint32_t ceiling, limit, in_flight, successes;
         int64_t cut_at_ms, frozen_until_ms;
+        bool is_cut;
     };
     void s3i_limiter_init(struct s3_limiter *limiter, uint32_t ceiling);
     bool s3i_limiter_take(struct s3_limiter *limiter);
     void s3i_limiter_give(struct s3_limiter *limiter);
+    void s3i_limiter_set_ceiling(struct s3_limiter *limiter, uint32_t ceiling);
     void s3i_limiter_success(struct s3_limiter *limiter, int64_t now_ms);
     void s3i_limiter_throttled(struct s3_limiter *limiter, int64_t now_ms, double uniform);
     """,
@@ -94,6 +96,33 @@ def test_the_limit_never_falls_below_one_nor_rises_above_the_ceiling():
     assert limiter.limit == 4
 
 
+def test_a_limit_that_was_not_cut_follows_the_ceiling():
+    limiter = new(10)
+    assert lib.s3i_limiter_take(limiter)
+    for ceiling in (20, 3, 7, 0):
+        lib.s3i_limiter_set_ceiling(limiter, ceiling)
+        assert (limiter.ceiling, limiter.limit, limiter.in_flight) == (max(1, ceiling), max(1, ceiling), 1)
+
+
+def test_a_cut_outlasts_another_ceiling_and_the_limit_grows_to_it_step_by_step():
+    limiter = new(10)
+    lib.s3i_limiter_throttled(limiter, 1_000, 0.0)
+    lib.s3i_limiter_set_ceiling(limiter, 20)
+    assert (limiter.ceiling, limiter.limit, limiter.frozen_until_ms) == (20, 7, 4_000)
+    lib.s3i_limiter_set_ceiling(limiter, 5)
+    assert limiter.limit == 5
+    lib.s3i_limiter_set_ceiling(limiter, 9)
+    assert limiter.limit == 5
+    for _ in range(5):
+        lib.s3i_limiter_success(limiter, 4_000)
+    assert limiter.limit == 6
+    for _ in range(100):
+        lib.s3i_limiter_success(limiter, 4_000)
+    assert limiter.limit == 9
+    lib.s3i_limiter_set_ceiling(limiter, 20)
+    assert limiter.limit == 20
+
+
 def test_the_largest_ceiling_is_cut_without_overflow():
     limiter = new(2**32 - 1)
     lib.s3i_limiter_throttled(limiter, 0, 0.0)
@@ -113,7 +142,8 @@ def test_exchanges_in_flight_outlive_a_cut_and_block_new_ones():
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["take", "give", "success", "throttled"]), st.integers(0, 3_000)), max_size=200
+    st.tuples(st.sampled_from(["take", "give", "success", "throttled", "ceiling"]), st.integers(0, 3_000)),
+    max_size=200,
 )
 
 
@@ -135,6 +165,10 @@ def test_under_any_history_the_limit_and_the_count_stay_within_bounds(ceiling, h
         elif step == "throttled":
             lib.s3i_limiter_throttled(limiter, now, uniform)
             assert limiter.limit in {before, max(1, before * 7 // 10)}
+        elif step == "ceiling":
+            ceiling = wait % 50 + 1
+            lib.s3i_limiter_set_ceiling(limiter, ceiling)
+            assert limiter.limit == ceiling or (limiter.is_cut and limiter.limit == before)
         assert limiter.in_flight == taken
         assert 1 <= limiter.limit <= ceiling
 

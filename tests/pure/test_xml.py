@@ -20,9 +20,11 @@ from moto import mock_aws
 from tests.pure.guard import Guard
 from tests.pure.native import CSRC, load
 
+XML_SOURCES = [*sorted(str(path.relative_to(CSRC)) for path in CSRC.glob("pure/xml_*.c")), "pure/http.c"]
+
 ffi, lib = load(
     "xml",
-    ["pure/xml.c", "pure/http.c"],
+    XML_SOURCES,
     """
     struct s3_str { const char *data; size_t size; };
     struct s3_buf { char *data; size_t size, capacity, limit; bool fixed, failed, starved; };
@@ -789,7 +791,7 @@ def test_the_times_of_a_page_are_microseconds():
 def test_the_fuzz_target_holds_over_the_seeds_and_what_grows_from_them(tmp_path):
     clang = shutil.which("clang")
     target = tmp_path / "fuzz_xml"
-    sources = [*sorted(CSRC.glob("base/*.c")), CSRC / "pure/xml.c", CSRC / "pure/http.c"]
+    sources = [*sorted(CSRC.glob("base/*.c")), *(CSRC / source for source in XML_SOURCES)]
     flags = ["-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", f"-I{CSRC}"]
     # Runtimes of sanitizers that are preloaded into this process would be the wrong ones for the target.
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
