@@ -18,16 +18,21 @@
 #include <errno.h>
 #include <fcntl.h> /* FD_CLOEXEC by SOCK_CLOEXEC */
 #include <netinet/in.h>
+#include <netinet/tcp.h> /* TCP_KEEPIDLE, TCP_USER_TIMEOUT */
+#include <inttypes.h>
+#include <openssl/ssl.h>      /* SSL_CTX_set1_cert_store */
 #include <openssl/x509_vfy.h> /* X509_verify_cert_error_string */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/list.h"
 #include "base/time.h"
 #include "bytes/lane.h"
+#include "identity/trust.h"
 
 enum {
     HEADERS_MAX = 64, /* header lines of one request, ours included */
@@ -40,7 +45,10 @@ enum {
     TINY_TO = 12 * 1024, /* leaves room for the head of the answer */
     LARGE_FROM = 1024 * 1024,
     CONNECTIONS_LEAST = 64,
-    REWATCH_MS = 10
+    CONNECTION_LIFE_S = 300, /* then a new one asks the DNS again, where load may have moved */
+    STREAMS = 8,             /* requests on one HTTP/2 connection: few are faster than many */
+    REWATCH_MS = 10,
+    ADDRESSES_MAX = 16 /* of one host, tried at once when each refuses */
 };
 
 struct handle {
@@ -50,16 +58,20 @@ struct handle {
     struct s3_transfer *transfer; /* NULL while free */
     uint64_t serial;              /* of the configuration that it is set up for; 0: none */
     long buffer;
-    int no_socket; /* why no socket could be had for the transfer: an errno; 0: one was */
+    int no_socket;      /* why no socket could be had for the transfer: an errno; 0: one was */
+    bool wrong_version; /* the answer is HTTP/1, and only HTTP/2 was asked for */
     struct curl_slist lines[HEADERS_MAX + 4];
     char detail[CURL_ERROR_SIZE];
 };
 
 /* What is known of a descriptor of ours, by its number. */
 struct socket {
-    bool open;    /* opened by on_open_socket and not closed yet */
+    ino_t inode;  /* says whether the number still stands for the socket: see abandon */
+    bool open;    /* opened by on_open_socket, and not closed by on_close_socket yet */
     bool watched; /* in the poll */
     bool idle; /* libcurl has no interest; still in the poll, to spare two system calls a request */
+    bool used; /* something was waited for on it: it is connected */
+    bool framed;  /* may speak HTTP/2: what comes while it is idle is libcurl's to read */
     bool pending; /* could not be put into the poll: tried again at rewatch_ms */
     unsigned events;
 };
@@ -72,6 +84,7 @@ struct s3_lane {
     struct s3_list free_handles, busy_handles;
     size_t free_count;
     long connections_limit;
+    bool lost_connecting;   /* a socket was closed before it was connected */
     struct socket *sockets; /* by descriptor */
     size_t socket_capacity;
 };
@@ -190,6 +203,11 @@ static size_t on_header(char *data, size_t one, size_t size, void *user)
 {
     struct handle *handle = user;
     struct s3_transfer *transfer = handle->transfer;
+    if (transfer->connect->http_version == 2 &&
+        s3i_str_starts(s3i_str(data, one * size), S3I_STR("HTTP/1"))) {
+        handle->wrong_version = true;
+        return 0;
+    }
     return transfer->events->on_header(transfer, s3i_str(data, one * size)) ? size : 0;
 }
 
@@ -224,6 +242,32 @@ static struct socket *socket_of(struct s3_lane *lane, int fd)
     return ours ? &lane->sockets[fd] : NULL;
 }
 
+/*
+ * The kernel finds out that the other side is gone, also where nothing is sent. It does what
+ * HTTP/2's pings would: libcurl before 8 sends none on a connection of a multi handle.
+ */
+static void set_probes(int fd, const struct s3_connect *connect)
+{
+    int on = 1;
+    int probe_s = (int)((connect->probe_ms + 999) / 1000);
+    unsigned unanswered_ms = (unsigned)connect->unanswered_ms;
+    if (probe_s > 0) {
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &probe_s, sizeof(probe_s));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_s, sizeof(probe_s));
+    }
+    if (unanswered_ms > 0) {
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof(unanswered_ms));
+    }
+}
+
+/* 0: it is no socket, or closed. */
+static ino_t inode_of(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+}
+
 static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
@@ -239,7 +283,9 @@ static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct cur
         close(fd);
         return CURL_SOCKET_BAD;
     }
-    lane->sockets[fd] = (struct socket){.open = true};
+    set_probes(fd, handle->transfer->connect);
+    bool framed = handle->transfer->connect->http_version != 1;
+    lane->sockets[fd] = (struct socket){.inode = inode_of(fd), .open = true, .framed = framed};
     atomic_fetch_add_explicit(&connections_opened, 1, memory_order_relaxed);
     return fd;
 }
@@ -249,6 +295,7 @@ static int on_close_socket(void *user, curl_socket_t fd)
     struct s3_lane *lane = user;
     struct socket *socket = socket_of(lane, fd);
     if (socket != NULL) {
+        lane->lost_connecting = lane->lost_connecting || !socket->used;
         *socket = (struct socket){.open = false};
     }
     return close(fd); /* which takes it out of the poll */
@@ -260,7 +307,7 @@ static int on_close_socket(void *user, curl_socket_t fd)
 static void lose_interest(struct s3_lane *lane, int fd)
 {
     struct socket *socket = socket_of(lane, fd);
-    if (socket != NULL && socket->events == S3I_POLL_IN) {
+    if (socket != NULL && socket->events == S3I_POLL_IN && !socket->framed) {
         socket->idle = true;
         return;
     }
@@ -276,6 +323,7 @@ static void watched_now(struct s3_lane *lane, int fd, unsigned events)
     if (socket != NULL) {
         socket->watched = true;
         socket->idle = false;
+        socket->used = socket->used || (events & S3I_POLL_IN) != 0;
         socket->events = events;
     } else {
         curl_multi_assign(lane->multi, fd, lane);
@@ -356,21 +404,66 @@ static void set_proxy(CURL *easy, const struct s3_connect *connect)
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }
 
-static CURLcode set_trust(CURL *easy, const struct s3_connect *connect)
+/* Certificates that were parsed once, for each connection to the server or to an https proxy. */
+static CURLcode on_tls_context(CURL *easy, void *context, void *user)
 {
+    (void)easy;
+    const struct handle *handle = user;
+    SSL_CTX_set1_cert_store(context, s3i_trust_store(handle->transfer->connect->trust));
+    return CURLE_OK;
+}
+
+/*
+ * libcurl shares connections where its own options agree, and cannot see into ours: a path of
+ * certificates that cannot exist, another one for each trust, keeps them apart.
+ */
+static CURLcode set_trust(struct handle *handle, const struct s3_connect *connect)
+{
+    CURL *easy = handle->easy;
+    char mark[64];
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, connect->verify_tls ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, connect->verify_tls ? 2L : 0L);
-    if (!connect->system_certificates) {
-        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-        curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
-    }
-    if (connect->ca_pem == NULL) {
+    if (connect->trust == NULL) {
         return CURLE_OK;
     }
-    struct curl_blob blob = {.len = connect->ca_pem_size, .flags = CURL_BLOB_NOCOPY};
-    memcpy(&blob.data, &connect->ca_pem,
-           sizeof(blob.data)); /* libcurl's field is not const, its use is */
-    return curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+    snprintf(mark, sizeof(mark), "/dev/null/trust-%" PRIu64, s3i_trust_serial(connect->trust));
+    curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, NULL);
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, handle);
+    CURLcode result = curl_easy_setopt(easy, CURLOPT_CAPATH, mark);
+    return result != CURLE_OK ? result
+                              : curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
+}
+
+/*
+ * libcurl keeps a DNS answer for a minute, and takes its addresses in one order: all connections of a
+ * burst would go to one of them. Without that, each connection asks, and shuffles.
+ */
+static void set_addresses(CURL *easy, const struct s3_connect *connect)
+{
+    if (connect->randomize_addresses) {
+        curl_easy_setopt(easy, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
+        curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
+    }
+}
+
+static CURLcode set_version(CURL *easy, const struct s3_connect *connect)
+{
+    static const long versions[] = {CURL_HTTP_VERSION_2TLS, CURL_HTTP_VERSION_1_1,
+                                    CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE};
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, connect->http_version == 1 ? 0L : 1L);
+    return curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, versions[connect->http_version]);
+}
+
+/* How long a connection is kept, and its next ones found. */
+static void set_age(CURL *easy, const struct s3_connect *connect)
+{
+    long idle_seconds = (long)((connect->pool_idle_timeout_ms + 999) / 1000);
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, idle_seconds ? idle_seconds : 1L);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long)CONNECTION_LIFE_S);
+#endif
 }
 
 static void set_protocols(CURL *easy)
@@ -407,22 +500,16 @@ static CURLcode configure(struct handle *handle, const struct s3_connect *connec
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, lane);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 15L);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 15L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect->connect_timeout_ms);
-    long idle_seconds = (long)((connect->pool_idle_timeout_ms + 999) / 1000);
-    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, idle_seconds ? idle_seconds : 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, connect->user_agent);
+    set_age(easy, connect);
+    set_addresses(easy, connect);
     set_protocols(easy);
     set_proxy(easy, connect);
-    CURLcode trusted = set_trust(easy, connect);
-    if (trusted == CURLE_OK) {
-        handle->serial = connect->serial;
-    }
-    return trusted;
+    CURLcode result = set_version(easy, connect);
+    result = result == CURLE_OK ? set_trust(handle, connect) : result;
+    handle->serial = result == CURLE_OK ? connect->serial : 0;
+    return result;
 }
 
 static struct handle *make_handle(struct s3_lane *lane)
@@ -491,6 +578,17 @@ static void give_handle(struct handle *handle)
 
 /* ---- one transfer ---- */
 
+static bool is_clear(const struct s3_transfer *transfer)
+{
+    return strncmp(transfer->url, "http:", 5) == 0;
+}
+
+/* libcurl 7.88, the command curl too, breaks off the second request on such a connection. */
+static bool is_clear_http2(const struct s3_transfer *transfer)
+{
+    return is_clear(transfer) && transfer->connect->http_version == 2;
+}
+
 static void set_method(CURL *easy, const struct s3_transfer *transfer)
 {
     const char *custom = NULL;
@@ -517,7 +615,8 @@ static void set_method(CURL *easy, const struct s3_transfer *transfer)
     }
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, custom);
     /* libcurl sends a request again by itself when a kept connection turns out to be dead. */
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, transfer->once ? 1L : 0L);
+    bool fresh = transfer->once || is_clear_http2(transfer);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
 }
 
 static void add_line(struct handle *handle, size_t index, const char *line)
@@ -570,6 +669,28 @@ static void pin_connections(struct s3_lane *lane, const struct s3_connect *conne
     }
 }
 
+/*
+ * At most `pool_max_idle` transfers of a configuration leave their connection behind: those that find
+ * so many or more under way close theirs. For libcurl has a limit for all hosts together only.
+ */
+static bool leaves_connection(const struct s3_lane *lane, const struct s3_transfer *transfer)
+{
+    const struct s3_connect *connect = transfer->connect;
+    int64_t room = connect->pool_max_idle;
+    if (is_clear_http2(transfer)) {
+        return false;
+    }
+    if (room < 0) {
+        return true;
+    }
+    S3I_LIST_EACH(node, &lane->busy_handles)
+    {
+        const struct handle *busy = S3I_OWNER(node, struct handle, node);
+        room -= busy->serial == connect->serial ? 1 : 0;
+    }
+    return room > 0;
+}
+
 static int start(struct s3_lane *lane, struct s3_transfer *transfer)
 {
     if (transfer->header_count > HEADERS_MAX) {
@@ -582,11 +703,14 @@ static int start(struct s3_lane *lane, struct s3_transfer *transfer)
     pin_connections(lane, transfer->connect);
     handle->detail[0] = '\0';
     handle->no_socket = 0;
+    handle->wrong_version = false;
     handle->transfer = transfer;
     transfer->lane_state = handle;
     set_method(handle->easy, transfer);
     set_headers(handle, transfer);
     set_buffers(handle, transfer);
+    bool leaves = leaves_connection(lane, transfer);
+    curl_easy_setopt(handle->easy, CURLOPT_FORBID_REUSE, leaves ? 0L : 1L);
     s3i_list_append(&lane->busy_handles, &handle->node);
     if (curl_easy_setopt(handle->easy, CURLOPT_URL, transfer->url) != CURLE_OK ||
         curl_multi_add_handle(lane->multi, handle->easy) != CURLM_OK) {
@@ -606,7 +730,7 @@ static void cancel(struct s3_lane *lane, struct s3_transfer *transfer)
 /*
  * Bytes that follow an answer nobody asked for. libcurl before 8.0 takes a connection that holds
  * some for a clean one, and would read the next answer from them: it is shut down. Not over TLS,
- * where they may be session tickets.
+ * where they may be session tickets, and not over HTTP/2, where they are frames.
  */
 static void spoil(int fd)
 {
@@ -622,7 +746,7 @@ static void check_surplus(struct s3_lane *lane, CURL *easy, const struct s3_tran
 {
     curl_socket_t fd = CURL_SOCKET_BAD;
     char byte;
-    bool plain = strncmp(transfer->url, "http:", 5) == 0;
+    bool plain = is_clear(transfer) && transfer->connect->http_version == 1;
     if (!plain || curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK) {
         return;
     }
@@ -633,23 +757,48 @@ static void check_surplus(struct s3_lane *lane, CURL *easy, const struct s3_tran
     }
 }
 
+#define HTTP2_DOUBT "; http2_only is set: does the server speak HTTP/2?"
+enum { DETAIL_SIZE = CURL_ERROR_SIZE + sizeof(HTTP2_DOUBT) };
+
+/* Nothing came back in the one version of HTTP that was allowed. */
+static bool lacks_answer(const struct handle *handle, CURLcode result)
+{
+    long header_bytes = 0;
+    curl_easy_getinfo(handle->easy, CURLINFO_HEADER_SIZE, &header_bytes);
+    return handle->transfer->connect->http_version == 2 && header_bytes == 0 &&
+           outcome_of(result) == S3EXT_TRANSPORT;
+}
+
+/* libcurl closes dead connections in the name of whichever transfer comes by, and complains to it. */
+static bool is_of_another(const char *detail, CURLcode result)
+{
+    return result != CURLE_SEND_ERROR && strncmp(detail, "Send failure", 12) == 0;
+}
+
 /*
  * The cause in words. libcurl's own may be overwritten by what followed: a certificate is refused, and
  * then the alert that says so cannot be sent.
  */
-static void describe(const struct handle *handle, CURLcode result, char detail[CURL_ERROR_SIZE])
+static void describe(const struct handle *handle, CURLcode result, char detail[DETAIL_SIZE])
 {
     long verified = X509_V_OK;
+    long tunnel = 0;
     curl_easy_getinfo(handle->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+    curl_easy_getinfo(handle->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
     if (handle->no_socket != 0 && outcome_of(result) == S3EXT_CONNECT) {
-        snprintf(detail, CURL_ERROR_SIZE, "no socket for a connection: %s",
+        snprintf(detail, DETAIL_SIZE, "no socket for a connection: %s",
                  strerror(handle->no_socket));
+    } else if (handle->wrong_version) {
+        snprintf(detail, DETAIL_SIZE, "the server does not speak HTTP/2 (http2_only is set)");
     } else if (outcome_of(result) == S3EXT_TLS && verified != X509_V_OK) {
-        snprintf(detail, CURL_ERROR_SIZE, "the server's certificate is not trusted: %s",
+        snprintf(detail, DETAIL_SIZE, "the server's certificate is not trusted: %s",
                  X509_verify_cert_error_string(verified));
+    } else if (tunnel != 0 && tunnel / 100 != 2) {
+        snprintf(detail, DETAIL_SIZE, "CONNECT tunnel failed, response %ld", tunnel);
     } else {
-        snprintf(detail, CURL_ERROR_SIZE, "%s",
-                 handle->detail[0] ? handle->detail : curl_easy_strerror(result));
+        bool own = handle->detail[0] != '\0' && !is_of_another(handle->detail, result);
+        snprintf(detail, DETAIL_SIZE, "%s%s", own ? handle->detail : curl_easy_strerror(result),
+                 lacks_answer(handle, result) ? HTTP2_DOUBT : "");
     }
 }
 
@@ -660,6 +809,8 @@ static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
     long connect_status = 0;
     long sent = 0;
     long header_bytes = 0;
+    curl_off_t connected = 0;
+    curl_easy_getinfo(handle->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
     curl_easy_getinfo(handle->easy, CURLINFO_HEADER_SIZE, &header_bytes);
     curl_easy_getinfo(handle->easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
     curl_easy_getinfo(handle->easy, CURLINFO_REQUEST_SIZE, &sent);
@@ -671,11 +822,16 @@ static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
         handle->detail[0] = '\0';
         result = CURLE_RECV_ERROR;
     }
-    end.nothing_sent = is_before_sending(end.code) || (end.code != S3EXT_OK && sent == 0);
+    if (handle->wrong_version) {
+        end.code = S3EXT_PROTOCOL;
+    }
+    /* Before there is a connection to the server, what was sent is a proxy's CONNECT. */
+    end.nothing_sent =
+        is_before_sending(end.code) || (end.code != S3EXT_OK && (sent == 0 || connected == 0));
     if (end.code == S3EXT_CONNECT && handle->no_socket == ENOMEM) {
         end.code = S3EXT_NO_MEMORY;
     }
-    char detail[CURL_ERROR_SIZE];
+    char detail[DETAIL_SIZE];
     describe(handle, result, detail);
     end.detail = result == CURLE_OK ? NULL : detail;
     if (result == CURLE_OK) {
@@ -700,12 +856,29 @@ static void collect(struct s3_lane *lane)
     }
 }
 
+/*
+ * libcurl 7.88 begins with the next address of a host only at its next timer, up to half of the connect
+ * time-out later; unless all its transfers are looked at.
+ */
+static void try_next_addresses(struct s3_lane *lane)
+{
+    int running;
+    for (int tries = 0; lane->lost_connecting && tries < ADDRESSES_MAX; tries++) {
+        lane->lost_connecting = false;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* it does what nothing else does */
+        curl_multi_socket_all(lane->multi, &running);
+#pragma GCC diagnostic pop
+    }
+}
+
 static void act(struct s3_lane *lane, curl_socket_t fd, int mask)
 {
     int running;
     /* An empty multi would still call sigaction, whatever NOSIGNAL says. */
     if (!s3i_list_empty(&lane->busy_handles)) {
         curl_multi_socket_action(lane->multi, fd, mask, &running);
+        try_next_addresses(lane);
         collect(lane);
     }
 }
@@ -782,6 +955,7 @@ static struct s3_lane *new_lane(struct s3_poll *poll)
     }
     lane->connections_limit = CONNECTIONS_LEAST;
     curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, lane->connections_limit);
+    curl_multi_setopt(lane->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS);
     curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane);
     curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -800,10 +974,15 @@ static void free_lane(struct s3_lane *lane)
     s3i_free(lane);
 }
 
+/*
+ * libcurl (7.88) closes a socket that never got connected behind the back of on_close_socket; its
+ * number may be anybody's since.
+ */
 static void abandon(struct s3_lane *lane)
 {
     for (size_t fd = 0; fd < lane->socket_capacity; fd++) {
-        if (lane->sockets[fd].open) {
+        const struct socket *socket = &lane->sockets[fd];
+        if (socket->open && socket->inode != 0 && socket->inode == inode_of((int)fd)) {
             close((int)fd);
         }
     }

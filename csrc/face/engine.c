@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "base/time.h"
+#include "base/wait.h"
 #include "bytes/memory.h"
 #include "flow/gate.h"
 #include "flow/process.h"
@@ -26,20 +27,22 @@ static struct {
     struct {
         struct s3_reactor *io; /* NULL until the first submit */
         pthread_t thread;
-        struct s3_list spare; /* reactors of sync callers */
+        bool io_ended;
+        struct s3_list spare; /* reactors of sync callers, the last returned one first */
         size_t spare_count;
-        size_t lent; /* reactors in callers' hands */
+        int64_t trimmed_ms; /* when idle ones were looked for */
+        size_t lent;        /* reactors in callers' hands */
         bool ready;
         bool down;
     } locked;
-    pthread_cond_t returned; /* a reactor came back */
+    struct s3_bell returned; /* a reactor came back, or the I/O thread has ended */
     struct s3_post stop;     /* to the I/O thread */
     atomic_int callers;      /* sync calls under way */
     atomic_bool stopping;
     bool stopped;      /* the I/O thread's own: it takes nothing on any more */
     pthread_t stopper; /* who ends the process, and since when: set before `stopping` */
     int64_t stopping_ms;
-} engine = {.lock = PTHREAD_MUTEX_INITIALIZER, .returned = PTHREAD_COND_INITIALIZER};
+} engine = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void ready_locked(void)
 {
@@ -53,8 +56,8 @@ static void ready_locked(void)
 static void renew(void)
 {
     pthread_mutex_init(&engine.lock, NULL);
-    pthread_cond_init(&engine.returned, NULL);
     engine.locked.io = NULL;
+    engine.locked.io_ended = false;
     engine.locked.lent = 0;
     engine.locked.ready = false;
     engine.locked.spare_count = 0;
@@ -83,6 +86,44 @@ int s3i_engine_init(struct s3_error *error)
     return S3EXT_OK;
 }
 
+/* ---- reactors that no caller uses ---- */
+
+static void take_idle_locked(struct s3_list *idle, int64_t now_ms)
+{
+    ready_locked();
+    struct s3_list *node = engine.locked.spare.next;
+    while (node != &engine.locked.spare) {
+        struct s3_list *next = node->next;
+        if (S3I_OWNER(node, struct s3_reactor, node)->keep_until_ms < now_ms) {
+            s3i_list_remove(node);
+            s3i_list_append(idle, node);
+            engine.locked.spare_count--;
+        }
+        node = next;
+    }
+}
+
+/* Whoever drives a reactor passes by here now and then, and frees those that nobody needs. */
+static void trim_spare(int64_t now_ms)
+{
+    struct s3_list idle;
+    struct s3_list *node;
+    s3i_list_init(&idle);
+    pthread_mutex_lock(&engine.lock);
+    if (now_ms - engine.locked.trimmed_ms >= TRIM_INTERVAL_MS && !engine.locked.down) {
+        engine.locked.trimmed_ms = now_ms;
+        take_idle_locked(&idle, now_ms);
+    }
+    pthread_mutex_unlock(&engine.lock);
+    if (s3i_list_empty(&idle) || !s3i_gate_enter()) {
+        return;
+    }
+    while ((node = s3i_list_pop(&idle)) != NULL) {
+        s3i_reactor_free(S3I_OWNER(node, struct s3_reactor, node));
+    }
+    s3i_gate_leave();
+}
+
 /* ---- the I/O thread ---- */
 
 static void fail_all(struct s3_reactor *reactor)
@@ -104,6 +145,14 @@ static void on_stop(struct s3_post *post)
     engine.stopped = true;
 }
 
+static void announce_io_end(void)
+{
+    pthread_mutex_lock(&engine.lock);
+    engine.locked.io_ended = true;
+    s3i_bell_ring(&engine.returned);
+    pthread_mutex_unlock(&engine.lock);
+}
+
 static void *run_io(void *argument)
 {
     struct s3_reactor *reactor = argument;
@@ -119,9 +168,11 @@ static void *run_io(void *argument)
         int64_t now_ms = s3i_now_ms();
         if (now_ms - trimmed_ms >= TRIM_INTERVAL_MS) {
             s3i_memory_trim(now_ms, TRIM_IDLE_MS);
+            trim_spare(now_ms);
             trimmed_ms = now_ms;
         }
     }
+    announce_io_end();
     return NULL;
 }
 
@@ -235,6 +286,7 @@ void s3i_engine_caller_out(void)
 
 void s3i_engine_return(struct s3_reactor *reactor)
 {
+    int64_t now_ms = s3i_now_ms();
     pthread_mutex_lock(&engine.lock);
     bool keep = engine.locked.spare_count < SPARE_REACTORS && !engine.locked.down;
     if (keep) {
@@ -242,11 +294,15 @@ void s3i_engine_return(struct s3_reactor *reactor)
         engine.locked.spare_count++;
     }
     engine.locked.lent--;
-    pthread_cond_signal(&engine.returned);
+    bool due = now_ms - engine.locked.trimmed_ms >= TRIM_INTERVAL_MS;
+    s3i_bell_ring(&engine.returned);
     pthread_mutex_unlock(&engine.lock);
     if (!keep && s3i_gate_enter()) {
         s3i_reactor_free(reactor);
         s3i_gate_leave();
+    }
+    if (due) {
+        trim_spare(now_ms);
     }
 }
 
@@ -292,13 +348,27 @@ bool s3i_engine_holds(void)
 /* Callers' threads fail their operations, and abort their uploads, as soon as they wake. */
 static void await_callers(int64_t until_ms)
 {
-    const struct timespec until = s3i_wait_until(until_ms - s3i_now_ms());
     s3i_reactors_recheck();
     pthread_mutex_lock(&engine.lock);
     while (engine.locked.lent > 0 && s3i_now_ms() < until_ms) {
-        pthread_cond_timedwait(&engine.returned, &engine.lock, &until);
+        s3i_bell_wait(&engine.returned, &engine.lock, until_ms);
     }
     pthread_mutex_unlock(&engine.lock);
+}
+
+/* true: the I/O thread has ended and was joined. */
+static bool join_io(pthread_t thread, int64_t until_ms)
+{
+    pthread_mutex_lock(&engine.lock);
+    while (!engine.locked.io_ended && s3i_now_ms() < until_ms) {
+        s3i_bell_wait(&engine.returned, &engine.lock, until_ms);
+    }
+    bool ended = engine.locked.io_ended;
+    pthread_mutex_unlock(&engine.lock);
+    if (ended) {
+        pthread_join(thread, NULL);
+    }
+    return ended;
 }
 
 void s3i_engine_shutdown(int timeout_ms)
@@ -322,15 +392,11 @@ void s3i_engine_shutdown(int timeout_ms)
         s3i_inbox_put(&io->inbox, &engine.stop);
     }
     await_callers(until_ms);
-    if (io_runs) {
-        const struct timespec until = s3i_wait_until(until_ms - s3i_now_ms());
-        io_runs = pthread_timedjoin_np(thread, NULL, &until) != 0;
-    }
+    io_runs = io_runs && !join_io(thread, until_ms);
     /* Whoever is still inside leaves within a turn, and none gets in again. */
     s3i_gate_shut(GATE_WAIT_MS);
     if (io_runs) {
-        const struct timespec until = s3i_wait_until(GATE_WAIT_MS);
         s3i_inbox_put(&io->inbox, &engine.stop);
-        pthread_timedjoin_np(thread, NULL, &until);
+        join_io(thread, s3i_now_ms() + GATE_WAIT_MS);
     }
 }

@@ -2,7 +2,8 @@
  * engine: the process's one owner of reactors and threads.
  *
  * The I/O thread is started by the first submit; it runs what outlives a call. Sync calls borrow a
- * reactor with its warm connections from a LIFO, one thread at a time, and bring it back. At the
+ * reactor with its warm connections from a LIFO, one thread at a time, and bring it back; one that
+ * none has borrowed for as long as its idle connections are to be kept is freed with them. At the
  * end of the process all operations fail, and there is some time for what they have to clear up on
  * the server.
  */

@@ -18,10 +18,14 @@
 #include "flow/gate.h"
 #include "flow/process.h"
 #include "identity/client.h"
+#include "identity/trust.h"
 #include "operations/op_control.h"
+#include "operations/op_copy.h"
+#include "operations/op_http.h"
 #include "operations/op_list.h"
 #include "operations/op_read.h"
 #include "operations/op_write.h"
+#include "pure/checksum.h"
 #include "s3ext.h"
 
 enum { URL_LIMIT = 32 * 1024, PRESIGN_PAIRS = 16 };
@@ -109,18 +113,61 @@ int s3ext_code_retryable(int code)
     return s3i_error_retryable(code);
 }
 
+uint64_t s3ext_crc(int checksum, uint64_t crc, const void *data, size_t size)
+{
+    bool known = checksum > S3I_CHECKSUM_NONE && checksum < S3I_CHECKSUM_KINDS;
+    return known ? s3i_checksum_crc((enum s3_checksum)checksum, crc, s3i_str(data, size)) : 0;
+}
+
 /* ---- clients ---- */
 
 /* Clients of one endpoint share a limiter and a retry budget. */
-static bool attach_host(struct s3_client *client, const struct s3ext_client_config *config)
+static bool attach_host(struct s3_client *client, const struct s3ext_client_config *config,
+                        struct s3_error *error)
 {
     char origin[512];
     int size = snprintf(origin, sizeof(origin), "%s://%s", config->scheme, config->host);
     if (size < 0 || (size_t)size >= sizeof(origin)) {
+        s3i_error_set(error, S3EXT_INVALID, "the host name is too long");
         return false;
     }
     client->host = s3i_admission_host(s3i_str(origin, (size_t)size), config->concurrency);
+    if (client->host == NULL) {
+        s3i_error_set(error, S3EXT_NO_MEMORY, "no memory for a host");
+    }
     return client->host != NULL;
+}
+
+static bool attach_trust(struct s3_client *client, const struct s3ext_client_config *config,
+                         struct s3_error *error)
+{
+    struct s3_lane_versions versions;
+    if (config->ca_pem == NULL && config->system_certificates) {
+        return true;
+    }
+    s3i_lane_versions_get(&versions);
+    client->connect.trust =
+        s3i_trust_get(s3i_str(config->ca_pem, config->ca_pem_size),
+                      config->system_certificates ? versions.ca_bundle : NULL, error);
+    return client->connect.trust != NULL;
+}
+
+static bool can_version(const struct s3ext_client_config *config, struct s3_error *error)
+{
+    struct s3_lane_versions versions;
+    if (config->http_version == 1) {
+        return true;
+    }
+    if (config->http_version != 0 && config->http_version != 2) {
+        s3i_error_set(error, S3EXT_INVALID, "http_version must be 0, 1 or 2");
+        return false;
+    }
+    s3i_lane_versions_get(&versions);
+    if (!versions.http2) {
+        s3i_error_set(error, S3EXT_NOT_SUPPORTED, "libcurl %s was built without HTTP/2",
+                      versions.curl);
+    }
+    return versions.http2;
 }
 
 s3ext_client *s3ext_client_new(const struct s3ext_client_config *config, int *code, char *message,
@@ -128,9 +175,12 @@ s3ext_client *s3ext_client_new(const struct s3ext_client_config *config, int *co
 {
     struct s3_error error;
     s3i_error_clear(&error);
-    struct s3_client *client = s3i_client_new(config, &error);
-    if (client != NULL && !attach_host(client, config)) {
-        s3i_error_set(&error, S3EXT_INVALID, "the host name is too long");
+    struct s3_client *client = NULL;
+    if (can_version(config, &error)) {
+        client = s3i_client_new(config, &error);
+    }
+    if (client != NULL &&
+        (!attach_host(client, config, &error) || !attach_trust(client, config, &error))) {
         s3i_client_release(client);
         client = NULL;
     }
@@ -414,10 +464,44 @@ s3ext_op *s3ext_op_list(s3ext_client *client, const char *query, size_t query_si
 }
 
 s3ext_op *s3ext_op_copy(s3ext_client *client, const char *source, size_t source_size,
-                        const char *key, size_t key_size, const char *headers, size_t headers_size)
+                        const char *key, size_t key_size, const char *headers, size_t headers_size,
+                        int conditional)
 {
     struct s3_op_texts texts = texts_of(key, key_size, headers, headers_size, NULL, 0);
-    return (s3ext_op *)s3i_op_copy_new(client_of(client), s3i_str(source, source_size), &texts);
+    return (s3ext_op *)s3i_op_copy_new(client_of(client), s3i_str(source, source_size), &texts,
+                                       conditional != 0);
+}
+
+s3ext_op *s3ext_op_copy_parts(s3ext_client *client, const char *source, size_t source_size,
+                              const char *key, size_t key_size, const char *headers,
+                              size_t headers_size, const char *etag, uint64_t size,
+                              uint64_t part_size, uint32_t window, int if_absent)
+{
+    const struct s3_copy_options options = {
+        .texts = texts_of(key, key_size, headers, headers_size, NULL, 0),
+        .source = s3i_str(source, source_size),
+        .etag = s3i_str_from(etag),
+        .size = size,
+        .part_size = part_size,
+        .window = window,
+        .if_absent = if_absent != 0,
+    };
+    return (s3ext_op *)s3i_op_copy_parts_new(client_of(client), &options);
+}
+
+s3ext_op *s3ext_op_http(s3ext_client *client, const char *method, const char *path,
+                        size_t path_size, const char *headers, size_t headers_size,
+                        const char *query, size_t query_size, const void *body, size_t size,
+                        int repeatable)
+{
+    struct s3_op_texts texts = texts_of(path, path_size, headers, headers_size, query, query_size);
+    return (s3ext_op *)s3i_op_http_new(client_of(client), s3i_str_from(method), &texts,
+                                       s3i_str(body, size), repeatable != 0);
+}
+
+void s3ext_op_limit(s3ext_op *op, int64_t limit_ms)
+{
+    op_of(op)->limit_ms = limit_ms;
 }
 
 s3ext_op *s3ext_op_credentials(s3ext_client *client)
@@ -590,6 +674,19 @@ int s3ext_op_wait(s3ext_op *handle, int slice_ms)
     s3i_op_retain(op); /* another thread may free the handle meanwhile */
     s3i_op_await(op, slice_ms);
     bool done = s3i_op_let_go(op) && !held_back(op, slice_ms);
+    s3i_op_release(op);
+    return done;
+}
+
+int s3ext_op_wait_end(s3ext_op *handle, int slice_ms)
+{
+    struct s3_op *op = op_of(handle);
+    if (inherited(op)) {
+        return 1;
+    }
+    s3i_op_retain(op);
+    s3i_op_await_end(op, slice_ms);
+    bool done = s3i_op_is_done(op);
     s3i_op_release(op);
     return done;
 }

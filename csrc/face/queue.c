@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/time.h"
+#include "base/wait.h"
 #include "flow/gate.h"
 #include "flow/process.h"
 
@@ -21,7 +22,7 @@ struct s3_queue {
     int eventfd;
     uint32_t generation;
     pthread_mutex_t lock;
-    pthread_cond_t emptied;
+    struct s3_bell emptied;
     struct {
         struct s3ext_completion *ring;
         size_t capacity, first, count;
@@ -40,7 +41,6 @@ static struct s3_queue *queue_of(struct s3_op_listener *listener)
 static void destroy(struct s3_queue *queue)
 {
     pthread_mutex_destroy(&queue->lock);
-    pthread_cond_destroy(&queue->emptied);
     s3i_free(queue->locked.ring);
     s3i_free(queue);
 }
@@ -68,7 +68,7 @@ static void on_done(struct s3_op_listener *listener, struct s3_op *op)
     put_locked(queue,
                (struct s3ext_completion){.token = op->token, .kind = 0, .code = op->error.code});
     bool last = queue->locked.orphan && queue->locked.listed == 0;
-    pthread_cond_signal(&queue->emptied);
+    s3i_bell_ring(&queue->emptied);
     pthread_mutex_unlock(&queue->lock);
     if (last) {
         destroy(queue);
@@ -99,7 +99,6 @@ struct s3_queue *s3i_queue_new(void)
     queue->locked.capacity = FIRST_CAPACITY;
     s3i_list_init(&queue->locked.operations);
     pthread_mutex_init(&queue->lock, NULL);
-    pthread_cond_init(&queue->emptied, NULL);
     if (queue->eventfd < 0 || queue->locked.ring == NULL) {
         if (queue->eventfd >= 0) {
             close(queue->eventfd);
@@ -201,9 +200,8 @@ void s3i_queue_close(struct s3_queue *queue)
         s3i_op_cancel(S3I_OWNER(node, struct s3_op, listed));
     }
     while (in_use_locked(queue) && s3i_now_ms() < until_ms) {
-        struct timespec slice =
-            s3i_wait_until(CLOSE_SLICE_MS); /* nobody signals that one has only let go */
-        pthread_cond_timedwait(&queue->emptied, &queue->lock, &slice);
+        /* Not longer, because nobody rings when one has only let go. */
+        s3i_bell_wait(&queue->emptied, &queue->lock, s3i_now_ms() + CLOSE_SLICE_MS);
     }
     close(queue->eventfd);
     queue->locked.orphan = true;

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/time.h"
+#include "identity/trust.h"
 #include "pure/uri.h"
 #include "s3ext.h"
 
@@ -27,8 +28,9 @@ struct identity {
 struct client {
     struct s3_client public; /* first */
     atomic_uint references;
-    char *scheme, *host, *base_path, *bucket;
-    char *user_agent, *proxy_url, *proxy_excludes, *ca_pem, *default_headers;
+    char *scheme, *host, *base_path, *bucket, *service;
+    char *user_agent, *proxy_url, *proxy_excludes, *default_headers;
+    char *write_headers, *key_headers, *source_headers; /* may hold the customer's key */
     bool bucket_in_host;
     uint64_t provider_tag;
     int64_t refresh_before_ms;
@@ -67,15 +69,17 @@ static void set_connect(struct client *client, const struct s3ext_client_config 
         .user_agent = client->user_agent,
         .proxy_url = client->proxy_url,
         .proxy_excludes = client->proxy_excludes,
-        .ca_pem = client->ca_pem,
-        .ca_pem_size = config->ca_pem_size,
-        .system_certificates = config->system_certificates != 0,
         .verify_tls = config->verify_tls != 0,
+        .randomize_addresses = config->randomize_addresses != 0,
+        .http_version = config->http_version,
         .connect_timeout_ms = config->connect_timeout_ms,
         .first_byte_timeout_ms = config->first_byte_timeout_ms,
         .stall_timeout_ms = config->stall_timeout_ms,
         .total_timeout_ms = config->total_timeout_ms,
         .pool_idle_timeout_ms = config->pool_idle_timeout_ms,
+        .pool_max_idle = config->pool_max_idle,
+        .probe_ms = config->probe_ms,
+        .unanswered_ms = config->unanswered_ms,
         .concurrency = config->concurrency,
     };
 }
@@ -92,15 +96,36 @@ static void set_behaviour(struct client *client, const struct s3ext_client_confi
         .init_backoff_set = config->init_backoff_set != 0,
     };
     public->default_headers = s3i_str(client->default_headers, config->default_headers_size);
+    public->write_headers = s3i_str(client->write_headers, config->write_headers_size);
+    public->key_headers = s3i_str(client->key_headers, config->key_headers_size);
+    public->source_headers = s3i_str(client->source_headers, config->source_headers_size);
+    public->checksum = (enum s3_checksum)config->checksum;
     public->region_may_change = config->region_may_change != 0;
     public->skip_signature = config->skip_signature != 0;
     public->unsigned_payload = config->unsigned_payload != 0;
     public->request_payer = config->request_payer != 0;
+    public->express_session = config->express_session != 0;
     public->part_size = config->part_size;
     public->window = config->window;
     client->bucket_in_host = config->bucket_in_host != 0;
     client->provider_tag = config->provider_tag;
     client->refresh_before_ms = config->refresh_before_ms;
+}
+
+static bool copy_encryption(struct client *client, const struct s3ext_client_config *config)
+{
+    client->write_headers = s3i_strdup(s3i_str(config->write_headers, config->write_headers_size));
+    client->key_headers = s3i_strdup(s3i_str(config->key_headers, config->key_headers_size));
+    client->source_headers =
+        s3i_strdup(s3i_str(config->source_headers, config->source_headers_size));
+    return client->write_headers && client->key_headers && client->source_headers;
+}
+
+static void free_encryption(struct client *client)
+{
+    s3i_free_secret(client->write_headers, client->public.write_headers.size);
+    s3i_free_secret(client->key_headers, client->public.key_headers.size);
+    s3i_free_secret(client->source_headers, client->public.source_headers.size);
 }
 
 static bool copy_texts(struct client *client, const struct s3ext_client_config *config)
@@ -109,18 +134,16 @@ static bool copy_texts(struct client *client, const struct s3ext_client_config *
     client->host = copy(config->host);
     client->base_path = copy(config->base_path ? config->base_path : "");
     client->bucket = copy(config->bucket);
+    client->service = copy(config->service ? config->service : "s3");
     client->user_agent = copy(config->user_agent);
     client->proxy_url = copy(config->proxy_url);
     client->proxy_excludes = copy(config->proxy_excludes);
-    client->ca_pem =
-        config->ca_pem ? s3i_strdup(s3i_str(config->ca_pem, config->ca_pem_size)) : NULL;
     client->default_headers =
         s3i_strdup(s3i_str(config->default_headers, config->default_headers_size));
     return client->scheme && client->host && client->base_path && client->bucket &&
-           client->user_agent && client->default_headers &&
+           client->service && client->user_agent && client->default_headers &&
            (client->proxy_url || !config->proxy_url) &&
-           (client->proxy_excludes || !config->proxy_excludes) &&
-           (client->ca_pem || !config->ca_pem);
+           (client->proxy_excludes || !config->proxy_excludes);
 }
 
 static int check(const struct s3ext_client_config *config, struct s3_error *error)
@@ -136,6 +159,9 @@ static int check(const struct s3ext_client_config *config, struct s3_error *erro
     if (config->part_size == 0 || config->window == 0 || config->concurrency == 0) {
         return s3i_error_set(error, S3EXT_INVALID,
                              "part_size, window and concurrency must be at least 1");
+    }
+    if (config->checksum < S3I_CHECKSUM_NONE || config->checksum >= S3I_CHECKSUM_KINDS) {
+        return s3i_error_set(error, S3EXT_INVALID, "there is no checksum %d", config->checksum);
     }
     return S3EXT_OK;
 }
@@ -154,7 +180,7 @@ struct s3_client *s3i_client_new(const struct s3ext_client_config *config, struc
     }
     pthread_mutex_init(&client->lock, NULL);
     atomic_init(&client->references, 1);
-    if (!copy_texts(client, config)) {
+    if (!copy_texts(client, config) || !copy_encryption(client, config)) {
         s3i_error_set(error, S3EXT_NO_MEMORY, "no memory for a client");
         destroy_client(client);
         return NULL;
@@ -196,13 +222,16 @@ static void destroy_client(struct client *client)
 {
     identity_release(client->locked.identity);
     s3i_credentials_release(client->locked.credentials);
+    s3i_trust_release(client->public.connect.trust);
     pthread_mutex_destroy(&client->lock);
-    char *texts[] = {client->scheme, client->host,           client->base_path,
-                     client->bucket, client->user_agent,     client->proxy_url,
-                     client->ca_pem, client->proxy_excludes, client->default_headers};
+    char *texts[] = {client->scheme,     client->host,      client->base_path,
+                     client->bucket,     client->service,   client->user_agent,
+                     client->proxy_url,  client->proxy_excludes,
+                     client->default_headers};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         s3i_free(texts[i]);
     }
+    free_encryption(client);
     s3i_free(client);
 }
 
@@ -279,7 +308,8 @@ static struct identity *make_identity(const struct client *client, const char *r
     if (ok && credentials != NULL) {
         identity->credentials = s3i_credentials_retain(credentials);
         identity->signer = s3i_signer_new(credentials->key_id, credentials->secret,
-                                          identity->public.target.region, S3I_STR("s3"), epoch);
+                                          identity->public.target.region,
+                                          s3i_str_from(client->service), epoch);
         ok = identity->signer != NULL;
     }
     if (!ok) {
@@ -429,12 +459,26 @@ void s3i_client_fail_credentials(struct s3_client *client, struct s3_str message
     pthread_mutex_unlock(&private->lock);
 }
 
+static bool has_newer_locked(const struct client *client, uint64_t credentials_version)
+{
+    const struct s3_credentials *current = client->locked.credentials;
+    return current != NULL && current->version > credentials_version;
+}
+
+bool s3i_client_has_newer(struct s3_client *client, uint64_t credentials_version)
+{
+    struct client *private = private_of(client);
+    pthread_mutex_lock(&private->lock);
+    bool newer = has_newer_locked(private, credentials_version);
+    pthread_mutex_unlock(&private->lock);
+    return newer;
+}
+
 bool s3i_client_refused(struct s3_client *client, uint64_t credentials_version)
 {
     struct client *private = private_of(client);
     pthread_mutex_lock(&private->lock);
-    const struct s3_credentials *current = private->locked.credentials;
-    bool newer = current != NULL && current->version > credentials_version;
+    bool newer = has_newer_locked(private, credentials_version);
     bool can_ask = private->provider_tag != 0;
     if (!newer && can_ask) {
         private->locked.refused = true;

@@ -22,6 +22,7 @@
 #include "identity/connect.h"
 #include "identity/credentials.h"
 #include "identity/sigv4.h"
+#include "pure/checksum.h"
 #include "pure/retry.h"
 
 struct s3_host; /* flow/admission.h; the client only carries the pointer */
@@ -41,16 +42,29 @@ struct s3_identity {
     const struct s3_signer *signer;           /* NULL then */
 };
 
+/* Which of a client's encryption headers go with a request; the bits may be joined. */
+enum s3_encryption {
+    S3I_ENCRYPT_NONE = 0,
+    S3I_ENCRYPT_WRITE = 1, /* it makes an object: PUT, CreateMultipartUpload, CopyObject */
+    S3I_ENCRYPT_KEY = 2,   /* it touches the bytes of one: GET, HEAD, UploadPart, UploadPartCopy */
+    S3I_ENCRYPT_SOURCE = 4 /* it copies from one */
+};
+
 struct s3_client {
     struct s3_connect connect;
     struct s3_retry_config retry;
     struct s3_host *host;          /* shared by the clients of one endpoint; set by the engine */
     uint32_t generation;           /* of the process that made it; set by the engine */
     struct s3_str default_headers; /* pair block */
+    struct s3_str write_headers;   /* pair blocks of encryption: s3_encryption */
+    struct s3_str key_headers;
+    struct s3_str source_headers;
+    enum s3_checksum checksum; /* of uploads */
     bool region_may_change;
     bool skip_signature;
     bool unsigned_payload;
     bool request_payer;
+    bool express_session; /* the token goes into x-amz-s3session-token */
     uint64_t part_size;
     uint32_t window;
     atomic_bool without_ranges;       /* the endpoint answered a range with the whole object */
@@ -81,6 +95,9 @@ enum s3_identity_state s3i_client_identity(struct s3_client *client, int64_t wal
                                            uint64_t *ticket, struct s3_identity **identity,
                                            struct s3_error *error);
 void s3i_identity_release(struct s3_identity *identity);
+
+/* Whether newer keys than these are there already. */
+bool s3i_client_has_newer(struct s3_client *client, uint64_t credentials_version);
 
 /* The server refused these keys as expired: true when newer ones are there or can be asked for. */
 bool s3i_client_refused(struct s3_client *client, uint64_t credentials_version);

@@ -11,20 +11,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct s3_trust; /* trust.h; set by the engine */
+
 struct s3_connect {
     uint64_t serial; /* differs for every client: lanes key their caches by it */
     const char *user_agent;
     const char *proxy_url; /* NULL: libcurl's own environment rules; "": none */
     const char *proxy_excludes;
-    const char *ca_pem; /* NULL: the system's certificates */
-    size_t ca_pem_size;
-    bool system_certificates;
+    struct s3_trust *trust; /* one reference; NULL: the system's, as libcurl finds them */
     bool verify_tls;
+    bool randomize_addresses;   /* else in the order of the DNS answer */
+    int http_version;           /* 1 or 2 alone; 0: 2 where TLS agrees on it */
     int64_t connect_timeout_ms; /* 0 turns any of these off */
     int64_t first_byte_timeout_ms;
     int64_t stall_timeout_ms;
     int64_t total_timeout_ms;
     int64_t pool_idle_timeout_ms;
+    int64_t pool_max_idle; /* for each host and lane; -1: no limit */
+    int64_t probe_ms;
+    int64_t unanswered_ms;
     uint32_t concurrency;
 };
 

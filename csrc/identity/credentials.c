@@ -1,12 +1,12 @@
 #include "identity/credentials.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/alloc.h"
 #include "base/time.h"
+#include "base/wait.h"
 
 struct record {
     struct s3_credentials public; /* first: the public pointer is the record's */
@@ -67,13 +67,13 @@ enum { DESK_SIZE = 1024 }; /* clients that may ask at once; the next ask again a
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t asked;
+    struct s3_bell asked;
     struct {
         uint64_t tags[DESK_SIZE];
         size_t count;
         bool closed;
     } locked;
-} desk = {.lock = PTHREAD_MUTEX_INITIALIZER, .asked = PTHREAD_COND_INITIALIZER};
+} desk = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static bool on_desk_locked(uint64_t tag)
 {
@@ -91,7 +91,7 @@ bool s3i_desk_ask(uint64_t tag)
     bool there = on_desk_locked(tag);
     if (!there && desk.locked.count < DESK_SIZE) {
         desk.locked.tags[desk.locked.count++] = tag;
-        pthread_cond_signal(&desk.asked);
+        s3i_bell_ring(&desk.asked);
         there = true;
     }
     pthread_mutex_unlock(&desk.lock);
@@ -100,13 +100,12 @@ bool s3i_desk_ask(uint64_t tag)
 
 uint64_t s3i_desk_take(int timeout_ms)
 {
-    struct timespec until = s3i_wait_until(timeout_ms);
+    int64_t until_ms = s3i_now_ms() + timeout_ms;
     uint64_t tag = 0;
     pthread_mutex_lock(&desk.lock);
-    while (desk.locked.count == 0 && !desk.locked.closed) {
-        if (pthread_cond_timedwait(&desk.asked, &desk.lock, &until) == ETIMEDOUT) {
-            break;
-        }
+    bool in_time = true;
+    while (desk.locked.count == 0 && !desk.locked.closed && in_time) {
+        in_time = s3i_bell_wait(&desk.asked, &desk.lock, until_ms);
     }
     if (desk.locked.count > 0 && !desk.locked.closed) {
         tag = desk.locked.tags[0];
@@ -122,14 +121,13 @@ void s3i_desk_close(void)
 {
     pthread_mutex_lock(&desk.lock);
     desk.locked.closed = true;
-    pthread_cond_broadcast(&desk.asked);
+    s3i_bell_ring(&desk.asked);
     pthread_mutex_unlock(&desk.lock);
 }
 
 void s3i_desk_fork_child(void)
 {
     pthread_mutex_init(&desk.lock, NULL);
-    pthread_cond_init(&desk.asked, NULL);
     desk.locked.count = 0;
     desk.locked.closed = false;
 }

@@ -59,7 +59,6 @@ FINAL = [
     ("AnythingAtAll", 505, exceptions.GenericError),
     ("InvalidRequest", 400, exceptions.GenericError),
     ("KeyTooLongError", 400, exceptions.GenericError),
-    ("BadDigest", 400, exceptions.GenericError),
     ("AnythingAtAll", 418, exceptions.GenericError),
 ]
 

@@ -27,8 +27,8 @@ Records:
     `requests` (see `Request`: method, target, path, query, headers, fields, header(), key, bucket, part,
     range(), body (small ones), body_length, body_sha256, connection, arrived, auth, verified, status, code,
     applied, finished, body_sent, faults), `find(method, key, query)`, `connections_opened`,
-    `connections_open`, `peak_connections`, `peak_in_flight`, `tls_failures`; `forget()`, `wait_idle(timeout,
-    connections=)`: call it before looking at `finished` and `body_sent`, which the server notes when the
+    `connections_open`, `local_addresses` (one for each opened), `peak_connections`,
+    `peak_in_flight`, `tls_failures`; `forget()`, `wait_idle(timeout, connections=)`: call it before looking at `finished` and `body_sent`, which the server notes when the
     client may have its answer already; all else is noted before the answer's first byte.
 Errors:
     `errors`: everything the client did wrong, as `WireError(code, message, request)`: S3's code for refused
@@ -47,8 +47,8 @@ TLS:
     `VerifyingServer(tls=make_certificate())`; `.ca` is the file that a client must trust, `authority()` the
     same file.
 Proxy:
-    `ForwardProxy({"*.s3.us-west-2.amazonaws.com:443": server.port}, kind="http" | "socks5", auth=, refuse=)`:
-    `url`, `requests`.
+    `ForwardProxy({"*.s3.us-west-2.amazonaws.com:443": server.port}, kind="http" | "socks4" |
+    "socks5", auth=, refuse=, tls=)`: `url`, `requests`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A forward proxy for tests: plain HTTP, CONNECT, and SOCKS5, in a thread of its own.
+"""A forward proxy for tests: plain HTTP, CONNECT, and SOCKS, over TLS if wanted, in a thread of its own.
 
 It can lead names such as `bucket.s3.us-west-2.amazonaws.com:443` to a test server's port, so that clients
 speak to AWS's names and nothing leaves the machine: what is not mapped is refused (502) unless it is on
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from .tls import Certificate
+
 __all__ = ["ForwardProxy", "ProxyRequest"]
 
 _ERRORS = {
@@ -37,9 +39,9 @@ class ProxyRequest:
     """What a client asked of the proxy.
 
     Attributes:
-        method: "CONNECT", "SOCKS5", or the method of a plain request.
+        method: "CONNECT", "SOCKS4", "SOCKS5", or the method of a plain request.
         target: `host:port` for tunnels, the whole URL for plain requests, as sent.
-        headers: Lower-case names; empty for SOCKS5.
+        headers: Lower-case names; empty for SOCKS.
         user: The user name that came with it, or "".
         status: What the proxy answered itself (200 for an open tunnel, 0 for a plain request that was passed
             on).
@@ -63,24 +65,27 @@ class ForwardProxy:
 
     Args:
         mapping: Patterns of `host:port` (shell wildcards) to a port on 127.0.0.1, or to an (address, port).
-        kind: "http" (plain and CONNECT) or "socks5".
-        auth: User and password that it wants, or None.
+        kind: "http" (plain and CONNECT), "socks4" (4a too) or "socks5".
+        auth: User and password that it wants, or None; not with socks4, which has no passwords.
         refuse: A status (407, 502, 503 ...) with which every request is refused; 0 refuses none, -1 closes
             without an answer.
+        tls: A certificate, for clients that speak TLS to the proxy itself.
     """
 
     def __init__(
         self,
         mapping: Mapping[str, int | tuple[str, int]] | None = None,
         *,
-        kind: Literal["http", "socks5"] = "http",
+        kind: Literal["http", "socks4", "socks5"] = "http",
         auth: tuple[str, str] | None = None,
         refuse: int = 0,
+        tls: Certificate | None = None,
     ) -> None:
         self.mapping = dict(mapping or {})
         self.kind = kind
         self.auth = auth
         self.refuse = refuse
+        self.tls = tls
         self.port = 0
         self.requests: list[ProxyRequest] = []
         self.connections_opened = 0
@@ -90,8 +95,9 @@ class ForwardProxy:
 
     @property
     def url(self) -> str:
-        """The proxy's URL, without user and password; socks5h, so that it resolves the names."""
-        return f"{'http' if self.kind == 'http' else 'socks5h'}://127.0.0.1:{self.port}"
+        """The proxy's URL, without user and password; socks4a and socks5h, so that it resolves the names."""
+        scheme = {"http": "http" if self.tls is None else "https", "socks4": "socks4a", "socks5": "socks5h"}
+        return f"{scheme[self.kind]}://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
         """Start listening and serving."""
@@ -129,7 +135,12 @@ class ForwardProxy:
         assert loop is not None
         asyncio.set_event_loop(loop)
         server = loop.run_until_complete(
-            asyncio.start_server(self._on_connection, sock=listener, limit=256 * 1024)
+            asyncio.start_server(
+                self._on_connection,
+                sock=listener,
+                limit=256 * 1024,
+                ssl=None if self.tls is None else self.tls.context(),
+            )
         )
         ready.set()
         try:
@@ -149,6 +160,8 @@ class ForwardProxy:
         try:
             if self.kind == "socks5":
                 await self._serve_socks(reader, writer)
+            elif self.kind == "socks4":
+                await self._serve_socks4(reader, writer)
             else:
                 await self._serve_http(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -281,6 +294,31 @@ class ForwardProxy:
         writer.write(b"\x05\x00\x00\x01" + bytes(6))
         await _pump_both(reader, writer, up_reader, up_writer)
 
+    async def _serve_socks4(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """SOCKS 4, and 4a: an address 0.0.0.x says that the host's name follows."""
+        request = ProxyRequest("SOCKS4", "")
+        self.requests.append(request)
+        version, command = await reader.readexactly(2)
+        port = int.from_bytes(await reader.readexactly(2), "big")
+        address = await reader.readexactly(4)
+        request.user = (await reader.readuntil(b"\0"))[:-1].decode()
+        if address[:3] == bytes(3) and address[3]:
+            host = (await reader.readuntil(b"\0"))[:-1].decode()
+        else:
+            host = str(ipaddress.ip_address(address))
+        request.target = f"{host}:{port}"
+        try:
+            if (version, command) != (4, 1):
+                raise _RefusedError(502)
+            up_reader, up_writer = await self._connect(host, port)
+        except _RefusedError as refused:
+            request.status = refused.status
+            writer.write(b"\x00\x5b" + bytes(6))
+            return
+        request.status = 200
+        writer.write(b"\x00\x5a" + bytes(6))
+        await _pump_both(reader, writer, up_reader, up_writer)
+
     async def _socks_password(
         self, request: ProxyRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
@@ -345,7 +383,10 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
     with contextlib.suppress(OSError, RuntimeError):
-        writer.write_eof()
+        if writer.can_write_eof():
+            writer.write_eof()
+        else:
+            writer.close()  # TLS cannot end one way alone
 
 
 async def _pump_both(

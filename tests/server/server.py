@@ -147,6 +147,7 @@ class VerifyingServer:
         self.crashes: list[BaseException] = []
         self.tls_failures: list[str] = []
         self.connections_opened = 0
+        self.local_addresses: list[str] = []
         self.peak_connections = 0
         self.peak_in_flight = 0
         self._in_flight = 0
@@ -294,6 +295,7 @@ class VerifyingServer:
         self.requests.clear()
         self.errors.clear()
         self.connections_opened = 0
+        self.local_addresses.clear()
         self.peak_connections = self.connections_open
         self.peak_in_flight = self._in_flight
 
@@ -396,6 +398,7 @@ class VerifyingServer:
                 return
             sock.setblocking(False)
             self.connections_opened += 1
+            self.local_addresses.append(sock.getsockname()[0])
             connection = Connection(loop, sock, self.connections_opened)
             task = loop.create_task(self._serve(connection))
             # Also if it is cancelled before it has begun.
