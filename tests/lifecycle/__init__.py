@@ -6,8 +6,13 @@ process: what the client does to its connections is in the server's records.
 
 from __future__ import annotations
 
-__all__ = ["KEY", "SIZE"]
+import os
+
+__all__ = ["KEY", "SIZE", "SLOW"]
 
 KEY = "k"
 SIZE = 3_000_000
 """The object that scripts find on their server: SIZE bytes of PatternBody's content."""
+
+SLOW = {"": 1, "thread": 10}.get(os.environ.get("S3EXT_SANITIZE", ""), 5)
+"""By how much a sanitizer may stretch time limits, in all tests; .ci/sanitize says which one runs."""

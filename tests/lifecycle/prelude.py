@@ -13,11 +13,12 @@ from random import Random
 
 import s3ext
 from s3ext.store import S3Store
-from tests.lifecycle import KEY, SIZE
+from tests.lifecycle import KEY, SIZE, SLOW
 
 __all__ = [
     "KEY",
     "SIZE",
+    "SLOW",
     "check",
     "connect",
     "content",
@@ -88,12 +89,12 @@ def gauges() -> dict[str, int]:
 
 
 def until(condition, seconds: float = 5.0) -> None:
-    """Wait until something is so.
+    """Wait until something is so; a sanitizer may take longer.
 
     Raises:
         AssertionError: It never was.
     """
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOW
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
@@ -107,7 +108,7 @@ def settled(seconds: float = 5.0) -> None:
     """
     import gc
 
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOW
     while any(gauges().values()):
         gc.collect()
         assert time.monotonic() < end, gauges()

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.lifecycle import KEY, SIZE
+from tests.lifecycle import KEY, SIZE, SLOW
 from tests.server import ACCESS_KEY, SECRET_KEY, PatternBody
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["SLOW", "Script", "run"]
 
 ROOT = Path(__file__).resolve().parents[2]
-
-SLOW = 5 if "san.so" in os.environ.get("LD_PRELOAD", "") else 1
-"""By how much sanitizers may stretch the time limits."""
 
 
 class Script:

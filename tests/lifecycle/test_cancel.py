@@ -101,7 +101,7 @@ def test_a_destination_stays_exported_until_the_core_has_let_go(server, loop):
                 except asyncio.CancelledError:
                     pass
                 del task
-                end = time.monotonic() + 1
+                end = time.monotonic() + SLOW
                 while True:
                     try:
                         buffer.append(1)
@@ -172,7 +172,7 @@ def test_a_loop_closed_with_work_in_flight(server, loop):
             loop.close()
             del loop, tasks, task
             gc.collect()
-            assert time.monotonic() - begun < 1
+            assert time.monotonic() - begun < SLOW
             buffer.append(1)
             asyncio.run(store.head_async(KEY))
             settled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.lifecycle.process import Script, run
-from tests.server import Fault, faults
+from tests.server import Fault, PatternBody, faults
 
 pytestmark = pytest.mark.fork
 
@@ -231,6 +231,38 @@ def test_descriptors_do_not_pile_up_from_child_to_child(server):
     )
 
 
+def test_a_child_keeps_the_descriptors_that_are_not_the_cores(server):
+    """Also those with a number that a socket of the core's once had, which came to no connection."""
+    run(
+        server,
+        """
+        import asyncio, socket
+        full = socket.create_server(("127.0.0.1", 0), backlog=0)
+        others = [socket.socket() for _ in range(4)]
+        for other in others:
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        nobody = connect(endpoint=f"http://127.0.0.1:{full.getsockname()[1]}")
+        async def cancel():
+            tasks = [asyncio.ensure_future(nobody.head_async(KEY)) for _ in range(20)]
+            await asyncio.sleep(0.2)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        def look():
+            for fd in sum(pipes, ()):
+                os.fstat(fd)
+            check()
+        check()
+        before = fd_count()
+        asyncio.run(cancel())
+        until(lambda: fd_count() < before + 10)  # an I/O thread and a queue have some
+        pipes = [os.pipe() for _ in range(20)]
+        fork(look)()
+        """,
+    )
+
+
 def test_inherited_results_go_on_in_the_child(any_server):
     """A result taken before the fork still gives its bytes, by requests of the child's own."""
     any_server.put("large", bytes(1_000_000) * 12)
@@ -277,6 +309,90 @@ def test_streams_and_lists_under_way_in_the_parent_fail_or_go_on_in_the_child_bu
         wait()
         """,
     )
+
+
+KEYS = {"keys": "", "sync": "def", "async": "async def"}
+
+
+@pytest.mark.parametrize("keys", KEYS)
+def test_what_was_taken_from_a_store_is_read_in_the_child_of_a_parent_at_its_limit(server, keys):
+    """The child has a limiter of its own and asks the store's provider itself: nothing waits for the parent.
+
+    What was under way in the parent at the fork fails at once there, or gives the right bytes.
+    """
+    server.put("large", PatternBody(12_000_000))
+    for number in range(2200):
+        server.put(f"many/{number:04}", b"")
+    fault = server.faults.add(Fault(faults.stall(500_000), key="stalled", times=4))
+    server.put("stalled", bytes(1_000_000))
+    body = f"""
+        import asyncio, faulthandler, threading
+        from s3ext.exceptions import BaseError
+        asked = []
+        if {KEYS[keys]!r}:
+            id_, secret = os.environ["LIFECYCLE_KEYS"].split(" ")
+            {KEYS[keys] or "def"} provider():
+                asked.append(os.getpid())
+                return {{"access_key_id": id_, "secret_access_key": secret, "expires_at": None}}
+            options = {{"credential_provider": provider}}
+        else:
+            options = {{}}
+        on = connect(concurrency=4, part_size=5 * 1024 * 1024, read_timeout="60s", **options)
+        whole, buffer, later, pieces = (on.get("large") for _ in range(4))
+        fresh = on.list("many", chunk_size=2000)
+        stream, listing = on.get("large").stream(1_000_000), on.list("many", chunk_size=500)
+        seen, listed = [next(stream)], next(listing)
+        # The stream reads ahead, and the listing asked for its next page: both hold no slot any more.
+        until(lambda: not gauges()["exchanges_in_flight"])
+        second = on.list("many", chunk_size=500)
+        threads = [
+            threading.Thread(target=lambda: on.get_range("stalled", start=0, end=1_000_000), daemon=True)
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        until(lambda: gauges()["exchanges_in_flight"] == 4 and s3ext.stats()["bytes_received"] >= 2_000_000)
+        waiting = later.stream(1_000_000)
+        held = [bytes(next(waiting)) for _ in range(5)]
+        def work():
+            faulthandler.dump_traceback_later(8, exit=True)
+            wanted = content(0, 12_000_000)
+            assert bytes(whole.bytes()) == wanted
+            assert bytes(buffer.buffer()) == wanted
+            async def read():
+                return b"".join([piece async for piece in pieces.stream(1_000_000)])
+            assert asyncio.run(read()) == wanted
+            assert [len(chunk) for chunk in fresh] == [2000, 200]
+            # Half-consumed ones: what is there is right, and the rest comes, or fails for the fork.
+            for iterator, got in ((stream, seen), (waiting, held)):
+                try:
+                    got.extend(iterator)
+                    assert b"".join(got) == wanted
+                except BaseError as error:
+                    assert "before a fork" in str(error), error
+                    assert wanted.startswith(b"".join(got))
+            try:
+                paths = [meta["path"] for meta in listed + listing.collect()]
+                assert paths == [f"many/{{number:04}}" for number in range(2200)]
+            except BaseError as error:
+                assert "before a fork" in str(error), error
+            check(on)
+            assert asked.count(os.getpid()) == (1 if asked else 0)
+        wait = fork(work)
+        print("forked", flush=True)
+        wait()
+        print("read", flush=True)
+        for thread in threads:
+            thread.join()
+        assert b"".join([*held, *waiting]) == content(0, 12_000_000)
+        assert b"".join([*seen, *stream]) == content(0, 12_000_000)
+        assert len(listed + listing.collect()) == 2200
+        assert asked.count(os.getpid()) == (1 if asked else 0)
+        """
+    with Script(server, body, limit=30) as script:
+        assert [script.line(), script.line()] == ["forked", "read"]
+        fault.release()
+        script.end()
 
 
 def test_a_signal_handler_that_forks_amid_a_sync_call(server):

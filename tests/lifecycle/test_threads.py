@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.lifecycle import KEY
 from tests.lifecycle.process import run
+from tests.server import Fault, faults
 
 CROWD = """
 import asyncio, threading
@@ -76,6 +78,8 @@ def test_one_store_made_and_used_by_many_threads_at_once(server):
         server,
         CROWD
         + """
+crowd(1, lambda _: None)  # the first thread of a process brings ThreadSanitizer's own
+before = len(os.listdir("/proc/self/task"))
 barrier = threading.Barrier(32)
 def one(number):
     barrier.wait()
@@ -86,7 +90,7 @@ def one(number):
 crowd(32, one)
 from s3ext import _clients
 assert len(_clients._clients) == 1
-until(lambda: len(os.listdir("/proc/self/task")) == 2)
+until(lambda: len(os.listdir("/proc/self/task")) == before + 1)
 """,
     )
 
@@ -151,7 +155,7 @@ def one(number):
             handed.put((body, store.get(KEY), store.get(KEY).stream(65536)))
     else:
         for _ in range(30):
-            body, result, stream = handed.get(timeout=20)
+            body, result, stream = handed.get(timeout=20 * SLOW)
             assert body[:10] == content(0, 10)
             next(stream)
             del body, result, stream
@@ -159,4 +163,75 @@ crowd(8, one)
 settled()
 """,
         limit=40,
+    )
+
+
+def test_an_operation_freed_while_others_wait_for_it(server):
+    """Each waits with a handle that lives until it is through, whoever let go of the operation first."""
+    server.faults.add(Fault(faults.stall("answer"), key=KEY, times=None))
+    run(
+        server,
+        CROWD
+        + """
+from s3ext._ffi import NULL
+from s3ext._operations import range_operation
+from s3ext._wait import Begin, _act_async, _begin_here, _queue_of, _running_loop, _wait_begun, _wait_here
+def steps():
+    while True:
+        yield
+def begin():
+    return range_operation(store._target(KEY), b"", b"", 0, 1000, NULL, None)
+def waited_for(operation):
+    def one(number):
+        if number == 0:
+            time.sleep(0.01)
+            operation.release()
+        elif number % 2:
+            _wait_here(operation)
+        else:
+            asyncio.run(wait_on_a_loop(operation))
+    crowd(5, one)
+    assert operation.handle is None
+async def wait_on_a_loop(operation):
+    await _wait_begun(_queue_of(_running_loop()), operation)
+async def one_of_a_loop():
+    operation = begin()
+    loop = _running_loop()
+    await _act_async(steps(), Begin(operation), loop, _queue_of(loop))
+    await asyncio.to_thread(waited_for, operation)
+for _ in range(5):
+    operation = begin()
+    _begin_here([operation])
+    waited_for(operation)
+    asyncio.run(one_of_a_loop())
+settled()
+""",
+    )
+    server.take_errors()
+
+
+def test_a_stream_taken_up_after_its_loop(server):
+    """What was read ahead on a loop is there as long as that is not known to be closed, then an error."""
+    server.put("large", bytes(1_000_000) * 30)
+    run(
+        server,
+        CROWD
+        + """
+async def first():
+    stream = (await store.get_async("large")).stream(1_000_000)
+    return stream, len(await anext(stream))
+async def rest(stream):
+    return sum([len(piece) async for piece in stream])
+stream, size = asyncio.run(first())
+assert size + sum(map(len, stream)) == 30_000_000
+for read in (lambda stream: asyncio.run(rest(stream)), lambda stream: sum(map(len, stream))):
+    stream, size = asyncio.run(first())
+    asyncio.run(store.head_async(KEY))
+    try:
+        assert size + read(stream) == 30_000_000
+    except s3ext.exceptions.BaseError as error:
+        assert "cancelled" in str(error)
+del stream
+settled()
+""",
     )

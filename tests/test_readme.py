@@ -1,0 +1,359 @@
+"""What README says, held to tests: each row of its table of differences, and the places that it names.
+
+Of each row it says here which tests show what obstore does, and which fail if the column of s3ext is false. A
+row without them fails, as does the name of a test that is gone.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.nodes import missing
+from tests.python.oracle import without_environment
+from tests.server import ACCESS_KEY, SECRET_KEY, VerifyingServer
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+DIFFER = "python/test_differences.py::test_"
+OPERATIONS = "python/test_operations.py::test_"
+OPTIONS = "python/test_options.py::test_"
+STORE = "python/test_store_config.py::test_"
+PATHS = "python/test_paths.py::test_"
+PUT = "python/test_put.py::test_"
+LIST = "python/test_list.py::test_"
+KEYS = "python/test_credentials.py::test_"
+URL = "python/test_url.py::test_"
+BODIES = "faults/test_bodies.py::test_"
+RETRIES = "faults/test_retries.py::test_"
+REGIONS = "faults/test_regions.py::test_"
+ANSWERS = "faults/test_answers.py::test_"
+DEADLINES = "faults/test_deadlines.py::test_"
+FORK = "lifecycle/test_fork.py::test_"
+SIGNALS = "lifecycle/test_signals.py::test_"
+
+# Subject: (tests of obstore's column, tests of ours).
+ROWS = {
+    "stores": (
+        [f"{DIFFER}obstore_knows_other_stores"],
+        [
+            f"{URL}a_store_of_another_kind_is_not_supported",
+            "python/test_build.py::test_another_system_than_linux_is_refused_in_one_sentence",
+        ],
+    ),
+    "`from_url` of dual-stack, Chinese, dotted and custom hosts": (
+        [f"{URL}obstore_refuses_what_is_beyond_the_contract"],
+        [f"{URL}a_store_url_gives_configuration_and_prefix"],
+    ),
+    "destination": (
+        [f"{DIFFER}obstore_reads_large_objects_in_one_request"],
+        [
+            f"{OPERATIONS}get_reads_into_the_callers_memory",
+            f"{OPERATIONS}get_range_into_an_array_of_any_type",
+            f"{OPERATIONS}ranges_are_read_into_one_buffer_or_one_for_each",
+        ],
+    ),
+    "large `get`, `get_range`": (
+        [f"{DIFFER}obstore_reads_large_objects_in_one_request"],
+        [
+            f"{OPERATIONS}a_large_range_is_read_in_parts",
+            f"{OPERATIONS}objects_around_the_part_size_are_read_whole",
+            f"{BODIES}an_object_replaced_between_parts_is_an_error_not_a_mixture",
+        ],
+    ),
+    "`get_ranges` of an object that changes meanwhile": (
+        [f"{DIFFER}obstore_mixes_the_bytes_of_an_object_that_changes"],
+        [f"{BODIES}an_object_replaced_between_parts_is_an_error_not_a_mixture"],
+    ),
+    "a whole object (200) in answer to a range": (
+        [f"{DIFFER}obstore_refuses_a_whole_answer_to_a_range"],
+        [
+            f"{BODIES}the_wanted_bytes_are_cut_out_of_a_whole_answer",
+            f"{BODIES}a_server_without_ranges_is_read_once_and_remembered",
+            f"{BODIES}a_whole_answer_of_unknown_length_is_refused",
+        ],
+    ),
+    "a body without ETag that breaks off": (
+        [f"{DIFFER}obstore_gives_a_broken_body_without_an_etag_up"],
+        [f"{BODIES}without_an_etag_a_broken_body_starts_again"],
+    ),
+    "total time-out of a request": (
+        [f"{DIFFER}obstore_ends_a_whole_request_after_its_default"],
+        [f"{OPTIONS}settings_have_their_defaults", f"{DEADLINES}drops_are_progress"],
+    ),
+    "Retry-After": (
+        [f"{DIFFER}obstore_ignores_retry_after"],
+        [
+            f"{RETRIES}a_retry_after_in_seconds_is_obeyed",
+            f"{RETRIES}a_retry_after_as_a_date_is_obeyed",
+            "pure/test_http.py::test_a_wait_that_is_accepted_is_at_most_a_minute",
+        ],
+    ),
+    "waits between retries": (
+        [f"{DIFFER}obstore_waits_at_least_the_first_back_off"],
+        [
+            "pure/test_retry.py::test_the_jitter_is_spread_over_the_whole_interval",
+            f"{RETRIES}a_throttle_waits_from_a_second_unless_the_user_says_otherwise",
+            f"{RETRIES}a_server_in_trouble_is_not_drowned",
+            f"{RETRIES}the_budget_of_one_host_is_not_that_of_another",
+        ],
+    ),
+    "`retry_timeout`": (
+        [f"{DIFFER}obstore_counts_the_time_for_retries_from_the_first_attempt"],
+        [
+            f"{DIFFER}the_time_for_retries_counts_from_the_first_failure",
+            f"{BODIES}a_transfer_that_makes_progress_is_not_given_up",
+        ],
+    ),
+    "back-off with a `base` of 1 or less": (
+        [f"{OPTIONS}a_base_that_makes_no_back_off_is_refused_where_obstore_panics_later"],
+        [f"{OPTIONS}a_base_that_makes_no_back_off_is_refused_where_obstore_panics_later"],
+    ),
+    "501": (
+        [f"{DIFFER}obstore_retries_501"],
+        [f"{RETRIES}what_no_repetition_can_mend_is_not_repeated"],
+    ),
+    "a conditional `put` whose answer is lost": (
+        [f"{DIFFER}obstore_sends_a_conditional_put_again_whose_answer_was_lost"],
+        [f"{RETRIES}a_conditional_put_whose_answer_is_lost_is_not_sent_twice"],
+    ),
+    '409 ConditionalRequestConflict at `mode="create"`': (
+        [f"{DIFFER}obstore_takes_a_conflict_of_creators_for_an_object_that_exists"],
+        [f"{RETRIES}a_conditional_put_that_was_refused_is_sent_again"],
+    ),
+    "an error inside a 200 answer": (
+        [f"{DIFFER}obstore_finds_two_codes_inside_a_copy_s_200"],
+        [
+            f"{ANSWERS}an_error_inside_a_success_is_retried",
+            f"{ANSWERS}a_final_error_inside_a_success_is_raised",
+        ],
+    ),
+    "redirects": (
+        [
+            f"{DIFFER}obstore_follows_redirects_with_the_session_token",
+            f"{DIFFER}obstore_signs_no_redirect_anew",
+            f"{DIFFER}obstore_does_not_correct_the_region",
+        ],
+        [
+            f"{REGIONS}a_redirect_is_never_followed",
+            f"{REGIONS}a_wrong_region_is_corrected_once_and_remembered",
+            f"{REGIONS}a_custom_endpoint_names_the_region_and_is_not_corrected",
+        ],
+    ),
+    "clock skew": (
+        [f"{DIFFER}obstore_does_not_learn_the_clock"],
+        [f"{REGIONS}a_clock_that_is_wrong_is_learnt_once"],
+    ),
+    "fork after use": (
+        [f"{DIFFER}obstore_does_not_work_in_a_child_of_a_process_that_used_it"],
+        [f"{FORK}a_child_works_as_its_parent_does", f"{FORK}fork_amid_64_transfers"],
+    ),
+    "Ctrl-C in a sync call": (
+        [f"{DIFFER}obstore_sees_ctrl_c_when_the_request_is_over"],
+        [f"{SIGNALS}ctrl_c_while_the_answer_is_awaited", f"{SIGNALS}ctrl_c_in_the_body"],
+    ),
+    "async `credential_provider`": (
+        [f"{DIFFER}obstore_needs_a_loop_for_an_async_provider"],
+        [f"{KEYS}a_provider_works_in_sync_and_async_calls"],
+    ),
+    "keys near their expiry": (
+        [f"{DIFFER}obstore_waits_for_new_keys_while_the_old_ones_are_good"],
+        [
+            f"{DIFFER}good_keys_are_used_while_new_ones_are_fetched",
+            f"{DIFFER}keys_that_have_expired_are_waited_for",
+        ],
+    ),
+    "exceptions": (
+        [f"{DIFFER}obstore_s_exceptions_have_no_builtin_bases"],
+        [
+            "python/test_exceptions.py::test_bases_are_those_of_the_tree",
+            f"{OPERATIONS}a_missing_object_is_a_file_not_found_error_that_says_what_was_missing",
+            f"{OPERATIONS}the_servers_code_and_request_id_are_in_the_error",
+        ],
+    ),
+    "a bad path": (
+        [f"{DIFFER}obstore_refuses_bad_paths_by_builtin_errors"],
+        [f"{PATHS}a_bad_path_is_refused_everywhere"],
+    ),
+    "errors of a listing": (
+        [f"{DIFFER}obstore_has_one_class_for_errors_of_listings"],
+        [
+            f"{LIST}a_missing_bucket_is_an_error_of_its_class",
+            f"{LIST}a_failing_page_is_an_error_after_what_came_before",
+        ],
+    ),
+    "listings of keys that are no paths, such as `a//b`": (
+        [f"{DIFFER}obstore_cannot_list_a_bucket_with_an_odd_key"],
+        [f"{DIFFER}a_bucket_with_an_odd_key_is_listed", f"{LIST}odd_keys_are_listed_as_they_are"],
+    ),
+    "an empty path in a store without prefix": (
+        [f"{DIFFER}obstore_takes_an_empty_path_and_long_keys_to_the_server"],
+        [
+            f"{OPERATIONS}paths_are_checked_before_any_request",
+            f"{PATHS}an_empty_key_is_refused_but_under_a_prefix_it_is_the_prefix",
+        ],
+    ),
+    "keys over 1,024 bytes": (
+        [f"{DIFFER}obstore_takes_an_empty_path_and_long_keys_to_the_server"],
+        [
+            f"{OPERATIONS}paths_are_checked_before_any_request",
+            f"{PATHS}a_key_has_at_most_1024_bytes_of_utf8_with_the_prefix",
+        ],
+    ),
+    '`delete("a")`': (
+        [f"{DIFFER}obstore_deletes_one_object_in_bulk"],
+        [f"{DIFFER}one_object_is_deleted_by_one_delete"],
+    ),
+    "`rename(a, a)`": (
+        [f"{DIFFER}obstore_deletes_what_it_renames_onto_itself"],
+        [f"{OPERATIONS}renaming_onto_itself_loses_nothing"],
+    ),
+    '`starts` and `ends` of different lengths; `{"suffix": 0}`': (
+        [f"{DIFFER}obstore_ignores_ranges_without_an_end_and_sends_an_empty_suffix"],
+        [
+            f"{OPERATIONS}no_ranges_are_no_request",
+            f"{OPERATIONS}a_range_that_makes_no_sense_is_refused",
+        ],
+    ),
+    "`put` of strided or wider buffers": (
+        [f"{DIFFER}obstore_takes_buffers_other_than_plain_bytes_for_iterators"],
+        [f"{PUT}anything_with_the_buffer_protocol_is_put_as_its_bytes"],
+    ),
+    "`if_modified_since`": (
+        [f"{DIFFER}obstore_takes_one_time_zone_only"],
+        [f"{OPERATIONS}conditions_decide"],
+    ),
+    "durations and counts in `client_options`": (
+        [f"{DIFFER}obstore_takes_no_numbers_for_options"],
+        [
+            f"{OPTIONS}timedeltas_and_numbers_of_seconds_become_text",
+            f"{OPTIONS}whole_numbers_may_be_ints_or_text",
+        ],
+    ),
+    "a client option given twice": (
+        [f"{DIFFER}obstore_takes_the_last_of_two_client_options"],
+        [f"{OPTIONS}a_client_option_given_twice_is_refused_too_where_obstore_takes_the_last"],
+    ),
+    "an endpoint in code": (
+        [f"{OPTIONS}an_endpoint_in_code_is_not_redirected_by_the_environment_unlike_obstores"],
+        [f"{OPTIONS}an_endpoint_in_code_is_not_redirected_by_the_environment_unlike_obstores"],
+    ),
+    "`http://` without `allow_http`": (
+        [f"{DIFFER}obstore_says_builder_error_where_http_is_not_allowed"],
+        [f"{OPTIONS}http_needs_allow_http_at_the_first_request_not_before"],
+    ),
+    "empty environment variables": (
+        [f"{DIFFER}obstore_takes_empty_variables_for_values"],
+        [f"{OPTIONS}an_empty_variable_counts_as_unset"],
+    ),
+    "the bucket from the environment": (
+        [f"{STORE}a_bucket_from_the_environment_is_shown_by_repr_where_obstore_panics"],
+        [f"{STORE}a_bucket_from_the_environment_is_shown_by_repr_where_obstore_panics"],
+    ),
+    "client options as keywords": (
+        [f"{DIFFER}obstore_s_config_panics_over_client_options_and_shows_secrets"],
+        [f"{OPTIONS}client_options_given_as_keywords_are_shown_in_client_options"],
+    ),
+    "`.config` printed": (
+        [f"{DIFFER}obstore_s_config_panics_over_client_options_and_shows_secrets"],
+        [f"{STORE}no_repr_shows_a_secret", f"{OPTIONS}no_secret_is_in_a_repr_but_each_can_be_read"],
+    ),
+    "`default_headers` in listings": (
+        [f"{DIFFER}obstore_does_not_sign_default_headers_of_listings"],
+        [f"{DIFFER}default_headers_are_signed_with_every_request"],
+    ),
+    "module functions `*_async`": (
+        [f"{DIFFER}obstore_s_functions_return_futures"],
+        [f"{DIFFER}our_functions_return_coroutines_where_no_loop_runs"],
+    ),
+    "`sign`, `open_reader`, `open_writer`": (
+        [f"{DIFFER}obstore_has_functions_where_we_have_methods_or_nothing_yet"],
+        [
+            f"{DIFFER}obstore_has_functions_where_we_have_methods_or_nothing_yet",
+            f"{OPERATIONS}signed_urls_let_anyone_in",
+        ],
+    ),
+    "`copy(overwrite=False)`, options for encryption, checksums, credential chains and S3 Express": (
+        [f"{DIFFER}obstore_has_what_is_not_built_here_yet"],
+        [
+            f"{DIFFER}obstore_has_what_is_not_built_here_yet",
+            f"{OPTIONS}what_is_not_built_is_refused_by_name_unless_it_asks_for_nothing",
+            f"{OPTIONS}an_unbuilt_source_of_credentials_matters_only_where_nothing_is_stronger",
+        ],
+    ),
+}
+
+
+def section(title):
+    """Return the text below a heading."""
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)[1]
+
+
+def rows(text):
+    """Return the cells of a table's rows, without its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_every_row_of_the_table_is_traced_and_nothing_else():
+    table = rows(section("Where it differs from obstore"))
+    assert all(len(row) == 3 and all(row) for row in table)
+    assert [row[0] for row in table] == list(ROWS)
+
+
+@pytest.mark.parametrize("subject", ROWS)
+def test_the_tests_of_a_row_exist(subject):
+    theirs, ours = ROWS[subject]
+    assert theirs
+    assert ours
+    assert missing([*theirs, *ours]) == []
+
+
+def test_the_table_of_layers_is_that_of_the_folders():
+    layers = [row[0] for row in rows(section("How it is built"))]
+    folders = {path.name for path in (ROOT / "csrc").iterdir() if path.is_dir()}
+    assert set(layers) | {"python"} == folders
+    essay = (ROOT / "csrc" / "README.md").read_text(encoding="utf-8")
+    order = re.findall(r"^\| `(\w+)/` \|", essay, re.MULTILINE)
+    assert order == [*layers, "python"]
+
+
+def test_every_place_that_is_named_is_there():
+    named = re.findall(r"`((?:\.ci|csrc|s3ext|tests)/[\w/.]*|build\.py)`", README)
+    named += re.findall(r"\]\(([\w./]+)\)", README)
+    named += re.findall(r"^    bash (\.ci/\w+)$", README, re.MULTILINE)
+    assert len(named) > 8
+    # An installed copy of the tests has no .ci; the source distribution does not carry it.
+    there = [name for name in set(named) if (ROOT / ".ci").is_dir() or not name.startswith(".ci")]
+    assert [name for name in there if not (ROOT / name).exists()] == []
+
+
+def test_the_example_does_what_it_says(monkeypatch, capsys):
+    code = re.search(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[1]
+    without_environment(monkeypatch)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    with VerifyingServer(buckets=("my-bucket",), region="eu-central-1") as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        names = {}
+        exec(compile(code, "README.md", "exec"), names)
+        assert not server.errors
+        assert server.keys("my-bucket") == ["data/a.bin"]
+    assert len(names["header"]) == 512
+    assert list(map(len, names["tiles"])) == [512, 512]
+    assert names["array"].nbytes == 1 << 20
+    assert capsys.readouterr().out == f"['a.bin']\n[{1 << 20}]\n"
+
+
+def test_the_libraries_named_are_those_that_the_build_asks_for():
+    needed = re.search(r"libcurl (\d+)\.(\d+)", README)
+    lane = (ROOT / "csrc" / "bytes" / "lane_curl.c").read_text(encoding="utf-8")
+    assert f"0x{int(needed[1]):02x}{int(needed[2]):02x}00" in lane
+    build = (ROOT / "build.py").read_text(encoding="utf-8")
+    assert f"libcurl >= {needed[1]}.{needed[2]}" in build
+    assert "libssl >= 3.0" in build
+    assert "OpenSSL 3 and expat" in README
