@@ -1,8 +1,9 @@
 """C clients: one for each distinct configuration of a process, and the credentials in them.
 
 A client (C) is endpoint, signing, credential slot, retry and timeouts. Stores with equal settings and the
-same credential provider share one, and it goes when the last of them goes. In the child of a fork every
-client is dead (`alive` is False) and a store makes itself a new one at its next use.
+same credential provider share one, and it goes when the last of them goes. In the child of a fork a client
+goes on, so that all that refers to it does (stores, results, streams), but its handle was the parent's: it
+gets one of the child's own when that is next asked for.
 
 Static credentials are pushed into the slot once. A provider is asked when the core wants credentials: one
 daemon thread waits in the core for that and starts a thread for each refresh, so that a slow provider delays
@@ -11,7 +12,8 @@ run in the event loop that last used the client, if that loop is alive and runs,
 thread.
 
 Invariants: nothing that a provider returns is kept here or put into an error; what it raises is kept only as
-the cause of the errors that follow from it, until it succeeds.
+the cause of the errors that follow from it, until it succeeds. Whoever makes an operation reads `handle` for
+it, and no other place keeps a handle.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from s3ext._ffi import CData
-    from s3ext._options import Settings
+    from s3ext._settings import Settings
 
     Provider = Callable[[], object]
 
@@ -65,7 +67,7 @@ class Client:
 
     __slots__ = (
         "__weakref__",
-        "alive",
+        "_connected",
         "bucket",
         "handle",
         "host",
@@ -75,49 +77,53 @@ class Client:
         "provider_error",
         "refreshing",
         "settings",
+        "tag",
     )
 
+    handle: CData
+
     def __init__(self, settings: Settings, provider: Provider | None) -> None:
-        self.alive = True
         self.bucket = settings.bucket
         self.host = settings.host
         self.part_size = settings.part_size
         self.settings = settings
         self.provider = provider
+        self.tag = next(_tags)
+        self.begin_anew()
+        _living[self.tag] = self
+        self._connect()
+
+    def begin_anew(self) -> None:
+        """Be without a handle, and without what came of it; in the child of a fork."""
         self.provider_error: BaseException | None = None
         self.refreshing = False
         self.loop: weakref.ref[AbstractEventLoop] | None = None
-        tag = 0
-        if provider is not None:
-            tag = next(_tags)
-            _by_tag[tag] = self
-        self.handle = ffi.gc(_new_handle(settings, provider, tag), lib.s3ext_client_free)
+        self._connected: dict[str, CData] = {}
+        try:  # noqa: SIM105 - contextlib is not loaded
+            del self.handle
+        except AttributeError:  # It has none yet, or was never used in a child that forks in its turn.
+            pass
+
+    def _connect(self) -> CData:
+        """Make the handle, with its credentials or with somebody who will see to them."""
+        settings, provider = self.settings, self.provider
+        handle = _new_handle(settings, provider, 0 if provider is None else self.tag)
         if provider is not None:
             _watch()
         elif settings.access_key_id is not None and settings.secret_access_key is not None:
-            self.push(settings.access_key_id, settings.secret_access_key, settings.session_token, NEVER_MS)
+            keys = (settings.access_key_id, settings.secret_access_key, settings.session_token)
+            _push(handle, *keys, NEVER_MS)
+        # Threads of a child may do this at the same time. All must take the same one: credentials go to it.
+        handle = self.handle = self._connected.setdefault("handle", handle)
+        return handle
 
-    def push(self, key_id: str, secret: str, token: str | None, expires_ms: int) -> None:
-        """Put credentials into the core's slot.
+    if not TYPE_CHECKING:  # which would let every name pass
 
-        Args:
-            key_id: The access key's id.
-            secret: The secret access key.
-            token: The session token, or None.
-            expires_ms: Milliseconds since the epoch; NEVER_MS for never.
-
-        Raises:
-            MemoryError: The core has no memory for them.
-        """
-        code = lib.s3ext_client_set_credentials(
-            self.handle,
-            key_id.encode(),
-            secret.encode(),
-            ffi.NULL if token is None else token.encode(),
-            min(expires_ms, NEVER_MS),
-        )
-        if code:
-            raise MemoryError("no memory for credentials")
+        def __getattr__(self, name: str) -> CData:
+            """Make the handle anew after a fork; an attribute that is there never comes here."""
+            if name != "handle":
+                raise AttributeError(name)
+            return self._connect()
 
     def refresh(self) -> None:
         """Ask the provider, and hand its answer or its failure to the core. Runs on a thread of its own."""
@@ -130,7 +136,7 @@ class Client:
             self.provider_error = None
             # Before the core is told: a wish that comes after that is a new one and must not get lost.
             self.refreshing = False
-            self.push(*credentials)
+            _push(self.handle, *credentials)
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait have to be told
             self.provider_error = error
             self.refreshing = False
@@ -139,7 +145,7 @@ class Client:
 
 
 _tags = count(1)
-_by_tag: weakref.WeakValueDictionary[int, Client] = weakref.WeakValueDictionary()
+_living: weakref.WeakValueDictionary[int, Client] = weakref.WeakValueDictionary()
 _clients: weakref.WeakValueDictionary[tuple[Settings, int], Client] = weakref.WeakValueDictionary()
 
 
@@ -189,6 +195,11 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
         "stall_timeout_ms",
         "total_timeout_ms",
         "pool_idle_timeout_ms",
+        "pool_max_idle",
+        "probe_ms",
+        "unanswered_ms",
+        "http_version",
+        "randomize_addresses",
         "part_size",
         "concurrency",
         "max_retries",
@@ -205,9 +216,9 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
     config.user_agent = chars(settings.user_agent or f"s3ext/{text(_versions().core)}")
     config.default_headers = chars(headers)
     config.default_headers_size = len(headers)
-    trusted = _trusted(settings)
-    config.ca_pem = chars(trusted)
-    config.ca_pem_size = len(trusted or b"")
+    pem = b"\n".join(filter(None, (settings.ca_pem, settings.proxy_ca_pem)))
+    config.ca_pem = chars(pem or None)
+    config.ca_pem_size = len(pem)
     config.window = WINDOW
     config.provider_tag = tag
     config.refresh_before_ms = _refresh_before_ms(provider)
@@ -218,22 +229,31 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
     if not handle:
         said = text(message) or text(lib.s3ext_code_text(code[0]))
         raise exceptions.GenericError(f"Generic S3 error: {said}", bucket=settings.bucket)
-    return handle
+    return ffi.gc(handle, lib.s3ext_client_free)
 
 
-def _trusted(settings: Settings) -> bytes | None:
-    """Return the certificates to trust as PEM; None for the system's, as libcurl finds them itself.
+def _push(handle: CData, key_id: str, secret: str, token: str | None, expires_ms: int) -> None:
+    """Put credentials into the slot of a core's client.
 
-    libcurl takes certificates of ours in place of the system's bundle, so where both count they are joined.
+    Args:
+        handle: The core's client.
+        key_id: The access key's id.
+        secret: The secret access key.
+        token: The session token, or None.
+        expires_ms: Milliseconds since the epoch; NEVER_MS for never.
+
+    Raises:
+        MemoryError: The core has no memory for them.
     """
-    if settings.ca_pem is None or not settings.system_certificates:
-        return settings.ca_pem
-    try:
-        with open(text(_versions().ca_bundle) or "", "rb") as bundle:  # noqa: PTH123 - pathlib is not loaded
-            system: bytes = bundle.read()
-            return settings.ca_pem + b"\n" + system
-    except OSError:  # a system without a bundle has a folder of certificates, which libcurl reads too
-        return settings.ca_pem
+    code = lib.s3ext_client_set_credentials(
+        handle,
+        key_id.encode(),
+        secret.encode(),
+        ffi.NULL if token is None else token.encode(),
+        min(expires_ms, NEVER_MS),
+    )
+    if code:
+        raise MemoryError("no memory for credentials")
 
 
 def _versions() -> CData:
@@ -362,7 +382,7 @@ def _serve() -> None:
 
     while not _ends:
         tag = lib.s3ext_credentials_wanted(WATCH_MS)
-        client = _by_tag.get(tag) if tag else None
+        client = _living.get(tag) if tag else None
         # The core repeats its wish as long as somebody waits.
         if client is not None and not client.refreshing:
             client.refreshing = True
@@ -372,12 +392,13 @@ def _serve() -> None:
 
 
 def _drop() -> None:
-    """Forget all clients, after a fork: their handles belong to the parent."""
+    """Let go of all handles after a fork: they, and the thread that watched, are the parent's.
+
+    New ones are made when they are needed: many a child starts a program, or never asks for an object.
+    """
     global _watcher  # noqa: PLW0603 - one for the process
-    for client in list(_clients.values()):
-        client.alive = False
-    _clients.clear()
-    _by_tag.clear()
+    for client in list(_living.values()):
+        client.begin_anew()
     _watcher = None
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "MASK",
     "Base",
     "Base64Key",
+    "CertificateText",
     "Certificates",
     "Choice",
     "Count",
@@ -46,6 +47,7 @@ __all__ = [
     "Span",
     "Whole",
     "format_duration",
+    "milliseconds",
     "parse_duration",
     "timedelta_ns",
 ]
@@ -54,6 +56,8 @@ MASK = "***"
 
 _NS = 1_000_000_000
 _MAX_U64 = 2**64 - 1
+# C counts milliseconds in signed integers; longer than this is for ever.
+_LONGEST_MS = 2**53
 
 # Lengths in nanoseconds and spellings of humantime, the format of obstore's durations. A month has 30.44 days
 # and a year 365.25 (https://docs.rs/humantime/latest/humantime/fn.parse_duration.html).
@@ -150,6 +154,11 @@ def timedelta_ns(value: timedelta) -> int:
     return ((value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds) * 1_000
 
 
+def milliseconds(nanoseconds: int) -> int:
+    """Round up, because what is not zero must not become zero, which means no limit."""
+    return min(-(-nanoseconds // 1_000_000), _LONGEST_MS)
+
+
 # ---- kinds of values ----
 
 
@@ -180,6 +189,10 @@ class Kind:
         assert isinstance(text, str)
         if not text.isascii() or not text.isprintable():
             raise ValueError("it holds a control character or a character outside ASCII")
+        return text
+
+    def foreign(self, text: Text) -> Text:
+        """Write a rendered value as obstore takes it, where that is another way."""
         return text
 
     def mask(self, text: object) -> str:
@@ -265,6 +278,11 @@ class Payer(Flag):
     def parse(self, text: Text) -> object:
         assert isinstance(text, str)
         return True if text.lower() == "requester" else super().parse(text)
+
+    def foreign(self, text: Text) -> Text:
+        """Spell it as a boolean, which older versions of obstore's core take alone."""
+        assert isinstance(text, str)
+        return "true" if text.lower() == "requester" else text
 
 
 class Duration(Kind):
@@ -431,10 +449,14 @@ class Headers(Kind):
 
 
 class Certificates(Kind):
+    """PEM, shown as bytes. What is between the marks is checked as far as that needs no TLS library."""
+
     name = "certificates"
     expects = "one or more PEM-encoded certificates"
     accepted = "str, bytes"
     failure = ValueError
+    _begin = b"-----BEGIN CERTIFICATE-----"
+    _end = b"-----END CERTIFICATE-----"
 
     def render(self, value: object) -> Text:
         if isinstance(value, bytes):
@@ -444,10 +466,46 @@ class Certificates(Kind):
         return text.encode()
 
     def parse(self, text: Text) -> object:
-        assert isinstance(text, bytes)
-        if b"-----BEGIN CERTIFICATE-----" not in text or b"\0" in text:
-            raise ValueError("No certificates found")
-        return text
+        """Check the certificates; no reason in the ValueError means that there are none."""
+        pem = text.encode() if isinstance(text, str) else text
+        assert isinstance(pem, bytes)
+        _, *blocks = pem.split(self._begin)
+        if not blocks or b"\0" in pem:
+            raise ValueError
+        for number, block in enumerate(blocks, 1):
+            body, mark, _ = block.partition(self._end)
+            if not mark:
+                raise ValueError(f"the certificate {number} has no end")
+            if not _is_der(body):
+                raise ValueError(f"the certificate {number} is not one in base64")
+        return pem
+
+
+class CertificateText(Certificates):
+    """PEM, shown as str: obstore takes `proxy_ca_certificate` in no other form."""
+
+    def render(self, value: object) -> Text:
+        pem = super().render(value)
+        assert isinstance(pem, bytes)
+        try:
+            return pem.decode()
+        except UnicodeDecodeError:
+            raise ValueError from None
+
+
+def _is_der(text: bytes) -> bool:
+    """Tell whether base64 holds one DER sequence, of just its length, as a certificate is (X.690, 8.1)."""
+    from binascii import Error, a2b_base64
+
+    try:
+        der = a2b_base64(b"".join(text.split()), strict_mode=True)
+    except (Error, ValueError):
+        return False
+    if len(der) < 2 or der[0] != 0x30:
+        return False
+    count = der[1] & 0x7F if der[1] > 0x7F else 0
+    size = int.from_bytes(der[2 : 2 + count]) if count else der[1]
+    return len(der) == 2 + count + size
 
 
 class Proxy(Kind):

@@ -35,6 +35,7 @@ FIELDS = (
     "disable_tagging",
     "first_byte_timeout_ms",
     "host",
+    "http_version",
     "init_backoff_ms",
     "init_backoff_set",
     "lane",
@@ -42,8 +43,13 @@ FIELDS = (
     "max_retries",
     "part_size",
     "pool_idle_timeout_ms",
+    "pool_max_idle",
+    "probe_ms",
+    "proxy_ca_pem",
     "proxy_excludes",
     "proxy_url",
+    "randomize_addresses",
+    "raw_keys",
     "region",
     "region_may_change",
     "request_payer",
@@ -55,6 +61,7 @@ FIELDS = (
     "stall_timeout_ms",
     "system_certificates",
     "total_timeout_ms",
+    "unanswered_ms",
     "unbuilt_source",
     "unsigned_payload",
     "user_agent",
@@ -84,16 +91,23 @@ class Settings:
         request_payer: Send `x-amz-request-payer: requester`.
         disable_bulk_delete: Delete one by one.
         disable_tagging: Send no tags.
+        raw_keys: Paths are keys, byte for byte.
         conditional_put: `"etag"` or `"disabled"`.
         allow_http: Whether `http` is allowed; `check_request` looks at it.
         verify_tls: Whether certificates are verified.
         system_certificates: Whether the system's certificates are trusted.
         ca_pem: More trusted certificates, PEM, or None.
+        proxy_ca_pem: The same, given for an https proxy; they count for both.
         connect_timeout_ms: For making a connection.
         first_byte_timeout_ms: From the request to the first byte of the answer.
         stall_timeout_ms: Between two bytes.
         total_timeout_ms: For a request, body included.
         pool_idle_timeout_ms: For which an idle connection is kept.
+        pool_max_idle: Idle connections kept for a host, -1 for no limit.
+        probe_ms: Silence after which a connection is probed.
+        unanswered_ms: For which what was sent may stay unacknowledged.
+        http_version: 1 or 2, or 0 for 2 where TLS agrees on it.
+        randomize_addresses: Connections spread over all addresses of a host.
         user_agent: User-Agent, or None for the default.
         default_headers: Pairs of name (lower case) and value, sorted; sent and signed with every request.
         default_content_type: Content-Type of uploads that name none, or None.
@@ -130,16 +144,23 @@ class Settings:
     request_payer: bool
     disable_bulk_delete: bool
     disable_tagging: bool
+    raw_keys: bool
     conditional_put: str
     allow_http: bool
     verify_tls: bool
     system_certificates: bool
     ca_pem: bytes | None
+    proxy_ca_pem: bytes | None
     connect_timeout_ms: int
     first_byte_timeout_ms: int
     stall_timeout_ms: int
     total_timeout_ms: int
     pool_idle_timeout_ms: int
+    pool_max_idle: int
+    probe_ms: int
+    unanswered_ms: int
+    http_version: int
+    randomize_addresses: bool
     user_agent: str | None
     default_headers: tuple[tuple[bytes, bytes], ...]
     default_content_type: str | None

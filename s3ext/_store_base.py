@@ -15,7 +15,8 @@ shows a secret; a pickle holds the secrets that were given in code, in clear, an
 
 from __future__ import annotations
 
-from s3ext._options import MaskedDict, canonical_config, parse_config
+from s3ext._configuration import MaskedDict, parse_config
+from s3ext._given import canonical_config
 from s3ext._paths import join, normalize
 
 __all__ = ["StoreConfiguration"]
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self, SupportsIndex, Unpack
 
-    from s3ext._options import Configuration, Settings
+    from s3ext._configuration import Configuration
+    from s3ext._settings import Settings
     from s3ext._types import ClientConfig, RetryConfig, S3Config, S3CredentialProvider, S3Keywords
 
 
@@ -117,7 +119,7 @@ class StoreConfiguration:
         merged: Mapping[str, object] = {**location.config, **canonical_config(config)}
         return cls(
             prefix=location.prefix,
-            config=merged,  # type: ignore[arg-type]
+            config=merged,  # type: ignore[arg-type] # its keys are looked up
             client_options=client_options,
             retry_config=retry_config,
             credential_provider=credential_provider,
@@ -135,7 +137,7 @@ class StoreConfiguration:
 
         The dictionary is a new one each time. Its repr masks secrets; each can be read by its key.
         """
-        return MaskedDict(self._configuration.config)  # type: ignore[return-value]
+        return MaskedDict(self._configuration.config)  # type: ignore[return-value] # not just any dict
 
     @property
     def client_options(self) -> ClientConfig | None:
@@ -144,7 +146,7 @@ class StoreConfiguration:
         if options is None:
             return None
         copies = {key: dict(value) if isinstance(value, dict) else value for key, value in options.items()}
-        return MaskedDict(copies)  # type: ignore[return-value]
+        return MaskedDict(copies)  # type: ignore[return-value] # not just any dict
 
     @property
     def retry_config(self) -> RetryConfig | None:
@@ -180,12 +182,12 @@ class StoreConfiguration:
         )
 
     # Credential providers need not be hashable, and obstore's stores are not.
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment] # object has one
 
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, object]]:
         """Return the arguments that make this store again, restricted to what obstore knows."""
         configuration = self._configuration
-        config, client_options = configuration.split(ours=False)
+        config, client_options = configuration.foreign()
         arguments: dict[str, object] = {"config": config}
         if self._prefix is not None:
             arguments["prefix"] = self._prefix
@@ -202,10 +204,9 @@ class StoreConfiguration:
     def __getstate__(self) -> dict[str, object] | None:
         """Return what the arguments leave out: options of ours, and attributes that a user added."""
         configuration = self._configuration
-        config, client_options = configuration.split(ours=True)
         state: dict[str, object] = {}
-        if config or client_options:
-            state["options"] = {**config, **client_options}
+        if options := configuration.own():
+            state["options"] = options
         if configuration.reads_environment and configuration.client_options:
             state["reads_environment"] = True
         if attributes := getattr(self, "__dict__", None):
@@ -223,7 +224,7 @@ class StoreConfiguration:
             self._configuration = parse_config(
                 config={**before.config, **(before.client_options or {}), **options},
                 client_options=None if reads_environment else before.client_options and {},
-                retry_config=before.retry_config,
+                retry_config=self.retry_config,
                 credential_provider=self._credential_provider,
             )
         attributes = state.get("attributes")

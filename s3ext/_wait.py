@@ -9,6 +9,7 @@ What s3ext does is written once, as generators that yield *effects* and are sent
     Slot(operation)      wait until a fed upload has room, or ended   in slices of 50 ms       a completion
     Blocking(function)   call what may block (reading a file)         called                   in an executor
     Awaited(function)    await what the caller's function gives       refused                  awaited
+    Abort(operation)     cancel, wait for what it clears up           in slices of 50 ms       for its token
     Item(value)          a piece of a stream: `step_sync` and `step_async` return it
 
 Sync waits return to Python every 50 ms, so that signals work. A KeyboardInterrupt cancels the operation,
@@ -21,15 +22,18 @@ end.
 
 Invariants: one thread or task at a time drives a generator (see `_claim`). An operation is freed exactly
 once, by `Operation.release` or, when that came too early, by the queue that drained its token: whoever
-takes it out of `LoopQueue.abandoned`. A queue refers to its loop weakly; it is closed when the loop is
-collected, or when another loop's queue is made after the loop was closed.
+takes it out of `LoopQueue.abandoned`. One that outlives its step (`Begin`) is `shared`: anybody may wait for
+it while another frees it, and its handle lives until both are through. A queue refers to its loop weakly; it
+is closed when the loop is collected, or when another loop's queue is made after the loop was closed.
 """
 
 from __future__ import annotations
 
 import weakref
 from itertools import count
+from time import monotonic
 
+from s3ext import exceptions
 from s3ext._errors import plain_failure
 from s3ext._ffi import COMPLETION, COMPLETIONS, NULL, at_exit, at_fork, ffi, lib
 
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     Steps: TypeAlias = Generator["Effect", Any, Result]
 
 __all__ = [
+    "Abort",
     "Awaited",
     "Begin",
     "Blocking",
@@ -61,6 +66,8 @@ __all__ = [
 
 SLICE_MS = 50
 BATCH = 256
+ABORT_SECONDS = 20.0
+"""How long an abort is waited for; the core gives its last request 15 s."""
 
 NEW, BEGUN, DONE, FREED = range(4)
 
@@ -77,7 +84,7 @@ class Operation:
         MemoryError: There is no handle.
     """
 
-    __slots__ = ("client", "future", "handle", "keep", "queue", "room", "state", "token")
+    __slots__ = ("client", "future", "handle", "keep", "queue", "room", "shared", "state", "token")
 
     client: Client
     handle: CData
@@ -96,6 +103,7 @@ class Operation:
         self.keep = keep
         self.state = NEW
         self.queue = None
+        self.shared = False
 
     def release(self) -> None:
         """Free the operation; cancel it first if it is under way. Idempotent, from any thread."""
@@ -120,10 +128,25 @@ class Operation:
         if isinstance(keep, ffi.CData):
             ffi.release(keep)
 
+    def share(self) -> None:
+        """Let others wait for the operation whenever it is freed: see `free`."""
+        # Counting references is all that it takes, and cffi does that. It costs more than freeing by hand, which
+        # will do for an operation that ends within its step.
+        self.handle = ffi.gc(self.handle, lib.s3ext_op_free)
+        self.shared = True
+
     def free(self) -> None:
-        """Let go of the handle and of the buffers; only for who knows that the core is through with them."""
+        """Let go of the handle and of the buffers; only for who knows that the core is through with them.
+
+        If the operation is shared, whoever is the last to leave frees the handle: this call, or a wait.
+        """
         self.state = FREED
-        lib.s3ext_op_free(self.handle)
+        if self.shared:
+            handle, self.handle = self.handle, None
+            if handle is not None:
+                lib.s3ext_op_cancel(handle)
+        else:
+            lib.s3ext_op_free(self.handle)
         self.keep = None
 
 
@@ -163,6 +186,15 @@ class Awaited:
         self.function = function
 
 
+class Abort:
+    """Effect: cancel an operation that was begun, and wait until it has cleared up, but not for ever."""
+
+    __slots__ = ("operation",)
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+
+
 class Item:
     """Effect: hand out a piece of a stream."""
 
@@ -172,7 +204,7 @@ class Item:
         self.value = value
 
 
-Effect = Operation | Begin | Slot | Blocking | Awaited | Item
+Effect = Operation | Begin | Slot | Blocking | Awaited | Abort | Item
 
 
 # ---- sync ----
@@ -257,6 +289,8 @@ def _act(steps: Steps[Result], effect: Effect) -> Effect:
                 pass
         elif isinstance(effect, Blocking):
             outcome = effect.function()
+        elif isinstance(effect, Abort):
+            _abort_here(effect.operation)
         elif isinstance(effect, Awaited):
             raise ValueError("Async input not allowed in 'put'. Use 'put_async'.")  # noqa: TRY004, TRY301 - obstore's
     except Exception as error:  # noqa: BLE001 - it is the generator's to handle
@@ -266,6 +300,8 @@ def _act(steps: Steps[Result], effect: Effect) -> Effect:
 
 def _begin_here(operations: Sequence[Operation]) -> None:
     """Hand operations to the I/O thread, without a queue: who waits asks for each."""
+    for operation in operations:
+        operation.share()
     code = lib.s3ext_submit(NULL, [operation.handle for operation in operations], NULL, len(operations))
     if code:
         raise plain_failure(code)
@@ -293,18 +329,31 @@ def _run_here(operation: Operation) -> None:
 
 def _wait_here(operation: Operation) -> None:
     """Wait in this thread for an operation that was begun, in whatever way."""
-    queue = operation.queue
-    if queue is not None:
-        queue.flush()
-        if operation.state == DONE:
-            operation.future.result()
-    if operation.state != BEGUN:
-        return
-    while not lib.s3ext_op_wait(operation.handle, SLICE_MS):
-        pass
-    if queue is None:
-        operation.state = DONE
-    # Else the token is still to come: the queue sets the state when it drains it.
+    handle = operation.handle  # first: it is gone when somebody frees the operation
+    if operation.state == BEGUN:
+        while not lib.s3ext_op_wait(handle, SLICE_MS):
+            pass
+    _note_end(operation)
+
+
+def _abort_here(operation: Operation) -> None:
+    """Cancel an operation that was begun, and wait in this thread for its very end."""
+    handle = operation.handle
+    if operation.state == BEGUN:
+        lib.s3ext_op_cancel(handle)
+        end = monotonic() + ABORT_SECONDS
+        while not lib.s3ext_op_wait_end(handle, SLICE_MS) and monotonic() < end:
+            pass
+
+
+def _note_end(operation: Operation) -> None:
+    """Record that an operation which was begun has ended, or raise why it never ran."""
+    if operation.queue is None:
+        if operation.state == BEGUN:
+            operation.state = DONE
+    elif operation.future.done():
+        operation.future.result()
+    # Else the token is still to come, and the queue sets the state, or the queue was closed.
 
 
 def _see_the_end(wait: Callable[[CData, int], int], handle: CData) -> None:
@@ -352,6 +401,8 @@ class LoopQueue:
 
     def submit(self, loop: AbstractEventLoop, operation: Operation) -> Future[None]:
         """Put an operation into the next batch; its future."""
+        if self.handle is None:
+            raise exceptions.GenericError("the event loop's operations were begun before a fork, by the parent")
         client = operation.client
         if client.provider is not None:
             _note_use(client, loop)
@@ -442,6 +493,23 @@ class LoopQueue:
         while self.abandoned:
             self.abandoned.popitem()[1].free()
 
+    def inherit(self) -> None:
+        """Be the child's of a fork: what waits for the parent's operations hears that they do not end here."""
+        handle, self.handle = self.handle, None
+        if handle is None:
+            return
+        lib.s3ext_queue_close(handle)  # which just closes the descriptor here
+        self.outbox.clear()
+        pending, self.pending = self.pending, {}
+        for operation in pending.values():
+            operation.state = DONE
+            lib.s3ext_op_wait(operation.handle, 0)  # writes down why
+            operation.keep = None
+            _tell(operation.future)
+            _tell(operation.room)
+        while self.abandoned:
+            self.abandoned.popitem()[1].free()
+
     # A finaliser, and no weakref callback, because it runs while the buffers in `pending` are still there.
     def __del__(self) -> None:
         self.close()
@@ -488,6 +556,15 @@ def _close_dead() -> None:
 def _wake(future: Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _tell(future: Future[None] | None) -> None:
+    """Wake who waits in the child of a fork, if anybody is left to."""
+    if future is not None:
+        try:  # noqa: SIM105 - contextlib is not loaded
+            _wake(future)
+        except RuntimeError:  # The loop is closed, or was run by a thread that the child does not have.
+            pass
 
 
 def _running_loop() -> AbstractEventLoop:
@@ -574,6 +651,7 @@ async def _act_async(
     """Do what a rarer effect asks for on the loop, and return its outcome."""
     if isinstance(effect, Begin):
         for operation in effect.operations:
+            operation.share()
             # Nobody may ever wait for it: an exception that is never fetched is no news then.
             queue.submit(loop, operation).add_done_callback(_ignore)
         queue.flush()
@@ -586,7 +664,18 @@ async def _act_async(
         return await _in_executor(steps, effect.function, loop)
     elif isinstance(effect, Awaited):
         return await effect.function()
+    elif isinstance(effect, Abort):
+        await _abort_async(queue, effect.operation)
     return None
+
+
+async def _abort_async(queue: LoopQueue, operation: Operation) -> None:
+    """Cancel an operation that was begun on this loop, and wait for its token, which comes at its very end."""
+    if operation.state == BEGUN and operation.queue is queue:
+        from asyncio import wait  # noqa: PLC0415 - see _wait_begun
+
+        lib.s3ext_op_cancel(operation.handle)
+        await wait((operation.future,), timeout=ABORT_SECONDS)
 
 
 async def _wait_begun(queue: LoopQueue, operation: Operation) -> None:
@@ -594,17 +683,15 @@ async def _wait_begun(queue: LoopQueue, operation: Operation) -> None:
     if operation.queue is queue:
         await operation.future
         return
-    if operation.state != BEGUN:
-        return
     # Whoever mixes sync and async use, or loops, on one stream pays with polling.
     from asyncio import sleep  # noqa: PLC0415 - asyncio is loaded here, but not by importing s3ext
 
+    handle = operation.handle  # first: it is gone when somebody frees the operation
     pause = 0.0005
-    while not lib.s3ext_op_wait(operation.handle, 0):
+    while operation.state == BEGUN and not lib.s3ext_op_wait(handle, 0):
         await sleep(pause)
         pause = min(pause * 2, 0.02)
-    if operation.queue is None:
-        operation.state = DONE
+    _note_end(operation)
 
 
 _busy: set[Any] = set()
@@ -645,13 +732,10 @@ def _ignore(future: Future[None]) -> None:
 
 def _drop() -> None:
     """Forget the queues, after a fork: their operations run in the parent."""
-    for known in _queues.values():
+    for known in list(_queues.values()):
         queue = known()
-        if queue is not None and queue.handle is not None:
-            # Which just closes the descriptor here.
-            lib.s3ext_queue_close(queue.handle)
-            queue.handle = None
-            queue.outbox.clear()
+        if queue is not None:
+            queue.inherit()
     _queues.clear()
     _busy.clear()
 

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.python.ways import Way, connect
-
-
-@pytest.fixture(params=["sync", "async"])
-def way(request):
-    """Sync calls in one run of the test, async ones in the other."""
-    way = Way(request.param)
-    yield way
-    way.close()
+from tests.python.ways import connect
 
 
 @pytest.fixture

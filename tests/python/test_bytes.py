@@ -97,7 +97,7 @@ OPERATIONS = {
     "equal to a strided view": lambda make, a, b, n: make(a[::2]) == memoryview(a)[::2],
     "equal to an array of chars": lambda make, a, b, n: make(a) == array.array("b", [c % 128 for c in a]),
     "equal to an int": lambda make, a, b, n: make(a) == n,
-    "equal to None": lambda make, a, b, n: make(a) == None,  # noqa: E711
+    "equal to None": lambda make, a, b, n: make(a) == None,  # noqa: E711 - that is the case
     "unequal": lambda make, a, b, n: make(a) != make(b),
     "unequal to an int": lambda make, a, b, n: make(a) != n,
     "less": lambda make, a, b, n: make(a) < make(b),

@@ -215,7 +215,7 @@ def test_a_provider_that_recovers_is_asked_again(server, way):
         (answer(secret_access_key=""), "secret_access_key"),
         (answer(token=5), "token"),
         (answer(expires_at="2030-01-01"), "expires_at"),
-        (answer(expires_at=datetime(2030, 1, 1)), "time zone"),  # noqa: DTZ001
+        (answer(expires_at=datetime(2030, 1, 1)), "time zone"),  # noqa: DTZ001 - the case
     ],
     ids=range(11),
 )

@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from s3ext import exceptions
+from s3ext._ffi import page_prefixes, page_rows
+from tests.python.pages import Page, entries
 from tests.python.ways import connect
 from tests.server import Fault, VerifyingServer, faults
 
@@ -174,14 +176,79 @@ def test_a_server_that_repeats_its_token_is_found_out(server, store, way):
         way(store, "list_with_delimiter")
 
 
-def test_arrow_is_not_there_yet(store, way):
-    with pytest.raises(NotImplementedError):
-        store.list(return_arrow=True)
-    with pytest.raises(NotImplementedError):
-        way(store, "list_with_delimiter", return_arrow=True)
-
-
 def test_a_bad_prefix_is_refused_at_the_call(store):
     for prefix in ("a//b", "..", 5):
         with pytest.raises((ValueError, TypeError)):
             store.list(prefix)
+
+
+def test_a_prefix_may_be_taken_to_the_character(server, way):
+    for key in ("2024-1", "2024-10/x", "2024-11", "2024-2"):
+        server.put(f"p/logs/{key}", b"")
+    for key in ("p/lo", "p", "q/logs/2024-1"):
+        server.put(key, b"")
+    store = connect(server, prefix="p")
+    for prefix, wanted in (
+        ("logs/2024-1", ["logs/2024-1", "logs/2024-10/x", "logs/2024-11"]),
+        ("logs/2024-10/", ["logs/2024-10/x"]),
+        ("lo", ["lo", "logs/2024-1", "logs/2024-10/x", "logs/2024-11", "logs/2024-2"]),
+        ("", ["lo", "logs/2024-1", "logs/2024-10/x", "logs/2024-11", "logs/2024-2"]),
+        (None, ["lo", "logs/2024-1", "logs/2024-10/x", "logs/2024-11", "logs/2024-2"]),
+        ("x", []),
+    ):
+        assert paths(way(store.list(prefix, whole_segments=False), "collect")) == wanted
+    level = way(store, "list_with_delimiter", "logs/2024-1", whole_segments=False)
+    assert (level["common_prefixes"], paths(level["objects"])) == (
+        ["logs/2024-10"],
+        ["logs/2024-1", "logs/2024-11"],
+    )
+
+
+def test_a_prefix_to_the_character_may_be_odd(server, store, way):
+    keys = ["a//b", "b//c/", "c/../b", "d/./x", "/lead", "ctl\x01\x7f", "a b+c%", "\u00e9\u4f60"]
+    for key in keys:
+        server.put(key, b"")
+    for key in keys:
+        assert paths(way(store.list(key[:-1], whole_segments=False), "collect")) == [key.removesuffix("/")]
+    for prefix in ("\ud800", "a" * 1025, 5):
+        with pytest.raises((ValueError, TypeError)):
+            store.list(prefix, whole_segments=False)
+
+
+def test_a_collected_listing_is_what_remains(server, store, way):
+    keys = fill(server, 1234)
+    stream = store.list(chunk_size=7)
+    assert paths(next(stream)) == keys[:7]
+    assert paths(way(stream, "collect")) == keys[7:]
+    assert way.pieces(stream) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(entries, st.integers(0, 6), st.booleans())
+def test_a_page_becomes_rows(objects, skip, raw):
+    page = Page(objects)
+    assert page_rows(page.address, skip, raw) == page.metas(skip, raw=raw)
+    assert page_prefixes(page.address, skip, raw) == [meta["path"] for meta in page.metas(skip, raw=raw)]
+
+
+def test_rows_are_of_their_own():
+    page = Page([(b"a", b"t", 1, 0), (b"b", None, 2, 1)])
+    first, second = page_rows(page.address, 0, False)
+    first["path"] = first["more"] = "changed"
+    assert list(second) == ["path", "last_modified", "size", "e_tag", "version"]
+    assert page_rows(page.address, 0, False) == page.metas()
+    assert second["last_modified"].tzinfo is UTC
+
+
+@pytest.mark.parametrize("modified", [-62135596800000001, 253402300800000000, -(2**63), 2**63 - 1])
+def test_a_time_beyond_the_calendar_is_an_error(modified):
+    page = Page([(b"a", None, 1, modified)])
+    with pytest.raises(ValueError, match="1 to 9999"):
+        page_rows(page.address, 0, False)
+
+
+@pytest.mark.parametrize("arguments", [(), (1, 2), (0, 0, False), (1, -1, False), ("x", 0, False)])
+def test_what_is_no_page_is_refused(arguments):
+    for function in (page_rows, page_prefixes):
+        with pytest.raises((TypeError, ValueError)):
+            function(*arguments)

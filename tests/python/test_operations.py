@@ -249,7 +249,7 @@ def test_values_that_could_forge_headers_are_refused(server, store, way):
         with pytest.raises(ValueError, match="CR, LF or NUL"):
             way(store, "get", "k", options=options)
     with pytest.raises(TypeError, match="time zone"):
-        way(store, "get", "k", options={"if_modified_since": datetime(2024, 1, 1)})  # noqa: DTZ001
+        way(store, "get", "k", options={"if_modified_since": datetime(2024, 1, 1)})  # noqa: DTZ001 - the case
     assert server.requests == []
 
 
@@ -592,7 +592,7 @@ def test_every_operation_is_a_function_too(server, store):
 def test_all_that_the_package_names_is_there():
     assert all(hasattr(s3ext, name) for name in s3ext.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
-        s3ext.nonsense  # noqa: B018
+        s3ext.nonsense  # noqa: B018 - looking is what fails
 
 
 def test_counters_count(server, store):

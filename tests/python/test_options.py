@@ -7,11 +7,14 @@ from datetime import timedelta
 
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from s3ext import _types
+from s3ext._configuration import MaskedDict, parse_config
+from s3ext._given import canonical_config
 from s3ext._kinds import format_duration, parse_duration, timedelta_ns
-from s3ext._options import CHAIN, HARMLESS, LATER, NOW, OPTIONS, MaskedDict, canonical_config, parse_config
+from s3ext._options import CHAIN, HARMLESS, LATER, NOW, OPTIONS
 from s3ext._settings import FIELDS
 from s3ext.exceptions import (
     BaseError,
@@ -92,7 +95,7 @@ CLIENT_ROWS = {
     "default_headers": {"x-a": b"1"},
 }
 OURS = {
-    "raw_keys": "false",
+    "raw_keys": "true",
     "lane": "curl",
     "part_size": "1048576",
     "concurrency": "8",
@@ -184,7 +187,13 @@ def test_types_can_be_imported_at_run_time(name):
 # ---- every spelling works, and obstore agrees ----
 
 # Values that need another option beside them, or that obstore takes under one spelling only.
-BESIDE = {"access_key_id": {"secret_access_key": "SK"}, "secret_access_key": {"access_key_id": "AK"}}
+BESIDE = {
+    "access_key_id": {"secret_access_key": "SK"},
+    "secret_access_key": {"access_key_id": "AK"},
+    "sse_kms_key_id": {"server_side_encryption": "aws:kms"},
+    "sse_bucket_key_enabled": {"server_side_encryption": "aws:kms"},
+    "sse_customer_key_base64": {"server_side_encryption": "sse-c"},
+}
 
 
 def spellings():
@@ -199,7 +208,7 @@ def test_every_spelling_gives_the_canonical_key(name, key, value):
     beside = BESIDE.get(name, KEYS if BY_NAME[name].effect == CHAIN else {})
     beside = {other: text for other, text in beside.items() if other != name}
     if BY_NAME[name].effect == LATER and value not in {"false", "multipart", "etag"}:
-        with pytest.raises(NotSupportedError, match=rf"the option {key} is not supported yet"):
+        with pytest.raises(NotSupportedError, match=r"the option \w+ is not supported yet"):
             parse(bucket, kwargs={key: value, **beside})
         return
     for form in ({"kwargs": {key: value, **beside}}, {"config": {key: value}, "kwargs": beside}):
@@ -222,16 +231,12 @@ def test_obstore_has_every_spelling_too(name, key, value):
 @pytest.mark.parametrize("name", CLIENT_ROWS)
 def test_client_options_are_shown_as_obstore_shows_them(name):
     value = CLIENT_ROWS[name]
-    if name == "proxy_ca_certificate":
-        with pytest.raises(NotSupportedError, match="proxy_ca_certificate"):
-            parse(client_options={name: value})
-        return
     mine = parse(client_options={name.upper(): value}).client_options
     assert mine == {name: value}
     assert obstore().S3Store("b", client_options={name: value}).client_options == mine
 
 
-@pytest.mark.parametrize("name", [name for name in CLIENT_ROWS if name != "proxy_ca_certificate"])
+@pytest.mark.parametrize("name", CLIENT_ROWS)
 @pytest.mark.parametrize("prefix", ["", "aws_", "AWS_"])
 def test_client_options_given_as_keywords_are_shown_in_client_options(name, prefix):
     parsed = parse(kwargs={prefix + name: CLIENT_ROWS[name]})
@@ -253,44 +258,43 @@ def test_our_own_options_are_taken_in_every_place(name):
 
 # ---- effects that are not built ----
 
-LATER_VALUES = {
-    "s3_express": (True, False),
-    "checksum_algorithm": ("crc64nvme", None),
-    "copy_if_not_exists": ("dynamo:t:500", "header: x-a : b "),
-    "conditional_put": ("dynamo:t", " disabled "),
-    "server_side_encryption": ("aws:kms", None),
-    "sse_kms_key_id": ("K", None),
-    "sse_bucket_key_enabled": (True, None),
-    "sse_customer_key_base64": ("A" * 43 + "=", None),
-    "raw_keys": (True, False),
-    "disable_system_certificates": (True, False),
-    "http1_only": (False, True),
-    "http2_only": (True, False),
-    "proxy_ca_certificate": (CERTIFICATE, None),
+# A value that asks for what may not be built, with what it needs beside it, and one that asks for nothing.
+UNBUILT = {
+    "s3_express": ({"s3_express": True}, False),
+    "checksum_algorithm": ({"checksum_algorithm": "crc64nvme"}, None),
+    "copy_if_not_exists": ({"copy_if_not_exists": "dynamo:t:500"}, "header: x-a : b "),
+    "conditional_put": ({"conditional_put": "dynamo:t"}, " disabled "),
+    "server_side_encryption": ({"server_side_encryption": "aws:kms"}, None),
+    "sse_kms_key_id": ({"sse_kms_key_id": "K", **BESIDE["sse_kms_key_id"]}, None),
+    "sse_bucket_key_enabled": ({"sse_bucket_key_enabled": True, **BESIDE["sse_bucket_key_enabled"]}, None),
+    "sse_customer_key_base64": (
+        {"sse_customer_key_base64": "A" * 43 + "=", **BESIDE["sse_customer_key_base64"]},
+        None,
+    ),
 }
+LATER_OPTIONS = [name for name, option in BY_NAME.items() if option.effect == LATER]
 
 
-def test_every_later_option_is_listed_here():
-    assert set(LATER_VALUES) == {name for name, option in BY_NAME.items() if option.effect == LATER}
+def test_every_option_that_is_not_built_is_listed_here():
+    assert set(LATER_OPTIONS) <= set(UNBUILT)
 
 
-@pytest.mark.parametrize("name", LATER_VALUES)
+@pytest.mark.parametrize("name", LATER_OPTIONS)
 def test_what_is_not_built_is_refused_by_name_unless_it_asks_for_nothing(name):
-    asked, inert = LATER_VALUES[name]
-    with pytest.raises(NotSupportedError, match=rf"^the option {name} is not supported yet") as caught:
-        parse(kwargs={name: asked})
+    asked, inert = UNBUILT[name]
+    with pytest.raises(NotSupportedError, match=r"^the option \w+ is not supported yet") as caught:
+        parse(kwargs=asked)
     assert isinstance(caught.value, NotImplementedError)
+    assert any(f"option {key} is" in str(caught.value) for key in asked)
     if inert is not None:
         parse(kwargs={name: inert})
 
 
-@pytest.mark.parametrize("name", [name for name in LATER_VALUES if BY_NAME[name].environment])
+@pytest.mark.parametrize("name", LATER_OPTIONS)
 def test_what_is_not_built_is_refused_from_the_environment_too(name):
-    variable = BY_NAME[name].environment[0]
-    value = LATER_VALUES[name][0]
-    text = str(value).lower() if isinstance(value, bool) else value
-    with pytest.raises(NotSupportedError, match=rf"^the option {variable} \(environment\)"):
-        parse(environ={variable: text})
+    asked = {f"AWS_{key.upper()}": str(value) for key, value in UNBUILT[name][0].items()}
+    with pytest.raises(NotSupportedError, match=r"^the option AWS_\w+ \(environment\)"):
+        parse(environ=asked)
 
 
 CHAIN_OPTIONS = [name for name, option in BY_NAME.items() if option.effect == CHAIN]
@@ -442,6 +446,8 @@ def test_a_number_that_is_no_time_is_refused(value):
         parse(client_options={"timeout": value})
 
 
+# The first call of obstore takes long.
+@settings_of_hypothesis(deadline=None)
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=365_000)))
 @example(timedelta(days=365.25))
 @example(timedelta(days=30.44))
@@ -494,6 +500,7 @@ words = st.sampled_from(
 )
 
 
+@settings_of_hypothesis(deadline=None)
 @given(st.lists(words | st.sampled_from([" ", "\t", ""]), max_size=6).map("".join))
 @example("1 .5s")
 @example("1. 5s")
@@ -612,6 +619,54 @@ def test_a_customer_key_must_have_256_bits(text):
     assert text not in str(caught.value)
 
 
+KEY_256 = "A" * 43 + "="
+MISMATCHES = {
+    "kms key alone": ({"sse_kms_key_id": "K"}, "sse_kms_key_id goes with .*'aws:kms'.*none is set"),
+    "kms key with AES256": (
+        {"sse_kms_key_id": "K", "server_side_encryption": "AES256"},
+        "sse_kms_key_id goes with .*'aws:kms' or 'aws:kms:dsse', but server_side_encryption is 'AES256'",
+    ),
+    "kms key with sse-c": (
+        {"sse_kms_key_id": "K", "server_side_encryption": "sse-c", "sse_customer_key_base64": KEY_256},
+        "sse_kms_key_id goes with",
+    ),
+    "bucket key alone": ({"sse_bucket_key_enabled": True}, "sse_bucket_key_enabled goes with"),
+    "no bucket key alone": ({"sse_bucket_key_enabled": False}, "sse_bucket_key_enabled goes with"),
+    "customer key alone": (
+        {"sse_customer_key_base64": KEY_256},
+        "sse_customer_key_base64 goes with server_side_encryption='sse-c', but none is set",
+    ),
+    "customer key with kms": (
+        {"sse_customer_key_base64": KEY_256, "server_side_encryption": "aws:kms"},
+        "sse_customer_key_base64 goes with",
+    ),
+    "sse-c alone": ({"server_side_encryption": "sse-c"}, "Missing customer key: .*sse_customer_key_base64"),
+}
+
+
+@pytest.mark.parametrize("case", MISMATCHES)
+@pytest.mark.parametrize("where", ["code", "environment"])
+def test_options_of_encryption_that_do_not_go_together_are_refused(case, where):
+    given, words = MISMATCHES[case]
+    environ = {f"AWS_{name.upper()}": str(value) for name, value in given.items()}
+    if where == "environment":
+        for name in given:
+            words = words.replace(f"but {name} is", f"but AWS_{name.upper()} .environment. is")
+            words = words.removeprefix(f"{name} ")
+    with pytest.raises(GenericError, match=words) as caught:
+        parse(**({"kwargs": given} if where == "code" else {"environ": environ}))
+    assert not isinstance(caught.value, NotSupportedError)
+    assert KEY_256 not in str(caught.value)
+
+
+def test_a_key_in_the_environment_for_another_mode_than_the_codes_is_left_alone():
+    environ = {"AWS_SSE_CUSTOMER_KEY_BASE64": KEY_256, "AWS_SERVER_SIDE_ENCRYPTION": "sse-c"}
+    words = outcome(parse, environ=environ, kwargs={"server_side_encryption": "AES256"})[1]
+    assert words in {None, "NotSupportedError"}
+    with pytest.raises(GenericError, match=r"AWS_SSE_CUSTOMER_KEY_BASE64 \(environment\) goes with"):
+        parse(environ={"AWS_SSE_CUSTOMER_KEY_BASE64": KEY_256})
+
+
 # ---- headers, certificates, proxies ----
 
 
@@ -699,6 +754,56 @@ def test_a_root_certificate_may_be_text_or_bytes(value):
     parsed = parse(client_options={"root_certificate": value})
     assert parsed.settings.ca_pem == CERTIFICATE.encode()
     assert parsed.client_options == {"root_certificate": CERTIFICATE.encode()}
+
+
+@pytest.mark.parametrize("value", [CERTIFICATE, CERTIFICATE.encode()], ids=["text", "bytes"])
+def test_a_proxy_s_certificate_is_shown_as_text_because_obstore_takes_nothing_else(value):
+    parsed = parse(client_options={"proxy_ca_certificate": value})
+    assert parsed.settings.proxy_ca_pem == CERTIFICATE.encode()
+    assert parsed.client_options == {"proxy_ca_certificate": CERTIFICATE}
+    theirs = {"proxy_ca_certificate": CERTIFICATE.encode()}
+    assert outcome(obstore().S3Store, "b", client_options=theirs) == (None, "TypeError")
+
+
+BODY = CERTIFICATE.split("\n")[1]
+JUNK = {
+    "no base64": CERTIFICATE.replace("MII", "!!!"),
+    "cut": CERTIFICATE.replace(BODY + "\n", ""),
+    "no sequence": CERTIFICATE.replace("MII", "AII"),
+    "nothing": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+    "no end": CERTIFICATE.partition("-----END")[0],
+    "the second": CERTIFICATE + CERTIFICATE.replace("MII", "!!!"),
+}
+
+
+@pytest.mark.parametrize("name", ["root_certificate", "proxy_ca_certificate"])
+@pytest.mark.parametrize("junk", JUNK)
+def test_a_certificate_that_cannot_be_one_is_refused_by_name(name, junk):
+    number = 2 if junk == "the second" else 1
+    with pytest.raises(GenericError, match=rf"failed to parse {name}: the certificate {number} ") as caught:
+        parse(client_options={name: JUNK[junk]})
+    assert BODY not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["", b"", "x", b"\xff-----BEGIN CERTIFICATE-----"], ids=repr)
+def test_no_certificate_of_a_proxy_is_a_value_error(value):
+    with pytest.raises(ValueError, match=r"^No certificates found in `proxy_ca_certificate` input"):
+        parse(client_options={"proxy_ca_certificate": value})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a comment\nmore: é\n" + CERTIFICATE,
+        CERTIFICATE.replace("\n", "\r\n"),
+        CERTIFICATE * 3 + "trailing words",
+        CERTIFICATE.strip(),
+        " ".join(CERTIFICATE.replace("\n", "\n \n").splitlines(keepends=True)),
+    ],
+    ids=["comment", "crlf", "three", "no end of line", "blanks"],
+)
+def test_certificates_may_have_anything_around_them(text):
+    assert parse(client_options={"root_certificate": text}).settings.ca_pem == text.encode()
 
 
 @pytest.mark.parametrize(
@@ -1287,16 +1392,23 @@ DEFAULTS = {
     "request_payer": False,
     "disable_bulk_delete": False,
     "disable_tagging": False,
+    "raw_keys": False,
     "conditional_put": "etag",
     "allow_http": False,
     "verify_tls": True,
     "system_certificates": True,
     "ca_pem": None,
+    "proxy_ca_pem": None,
     "connect_timeout_ms": 5_000,
     "first_byte_timeout_ms": 30_000,
     "stall_timeout_ms": 30_000,
     "total_timeout_ms": 0,
     "pool_idle_timeout_ms": 15_000,
+    "pool_max_idle": -1,
+    "http_version": 1,
+    "probe_ms": 15_000,
+    "unanswered_ms": 0,
+    "randomize_addresses": True,
     "user_agent": None,
     "default_headers": (),
     "default_content_type": None,
@@ -1339,6 +1451,17 @@ CHANGES = [
     ({"timeout": "1s"}, {"total_timeout_ms": 1_000}),
     ({"read_timeout": "1s"}, {"first_byte_timeout_ms": 1_000, "stall_timeout_ms": 1_000}),
     ({"pool_idle_timeout": "1s"}, {"pool_idle_timeout_ms": 1_000}),
+    ({"disable_system_certificates": True}, {"system_certificates": False}),
+    ({"proxy_ca_certificate": CERTIFICATE}, {"proxy_ca_pem": CERTIFICATE.encode()}),
+    ({"pool_max_idle_per_host": 0}, {"pool_max_idle": 0}),
+    ({"pool_max_idle_per_host": 3}, {"pool_max_idle": 3}),
+    ({"http1_only": False}, {"http_version": 0}),
+    ({"http2_only": True}, {"http_version": 2}),
+    ({"http1_only": False, "http2_only": True}, {"http_version": 2}),
+    ({"http2_keep_alive_interval": "1s"}, {"probe_ms": 1_000}),
+    ({"http2_keep_alive_timeout": "1s"}, {"unanswered_ms": 1_000}),
+    ({"randomize_addresses": False}, {"randomize_addresses": False}),
+    ({"raw_keys": True}, {"raw_keys": True}),
     ({"user_agent": "me/1"}, {"user_agent": "me/1"}),
     ({"default_headers": {"A": "1"}}, {"default_headers": ((b"a", b"1"),)}),
     ({"default_content_type": "a/b"}, {"default_content_type": "a/b"}),
@@ -1370,6 +1493,8 @@ def test_every_option_with_an_effect_is_shown_to_have_it():
         "default_region",
         "bucket",
         "endpoint_url_s3",
+        # In a test of encryption, checksums or conditions, on the wire.
+        *UNBUILT,
     }
     assert tried | elsewhere >= {o.name for o in OPTIONS if o.effect == NOW and o.section != "retry"}
 
