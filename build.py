@@ -5,7 +5,7 @@
 
 * `s3ext._s3ext` is the C core, in cffi's API mode: every `csrc/<layer>/*.c` plus the glue that cffi generates
   from the text between the cdef marks of `csrc/s3ext.h`, so the header is the only description of the seam.
-* `s3ext._buffer` is the one hand-written extension type, `csrc/python/*.c`; it links to nothing.
+* `s3ext._buffer` is the hand-written extension, `csrc/python/*.c`; it links to nothing.
 
 Both use CPython's limited API of 3.11, so that one wheel serves every later CPython.
 
@@ -51,6 +51,7 @@ ROOT = Path(__file__).resolve().parent
 HEADER = "csrc/s3ext.h"
 CDEF_MARKS = ("/* cdef: begin */", "/* cdef: end */")
 LAYERS = ("base", "pure", "identity", "bytes", "flow", "operations", "face")
+HAND_WRITTEN = ("csrc/python/*.c", "csrc/base/time.c")
 LIBRARIES = ("libcurl >= 7.76", "libcrypto >= 3.0", "libssl >= 3.0", "expat >= 2.2")
 HEADERS = ("curl/curl.h", "openssl/evp.h", "openssl/ssl.h", "expat.h")
 LANGUAGE = ("-std=c11", "-pthread", "-fvisibility=hidden")
@@ -145,8 +146,8 @@ class build_ext(_build_ext):  # noqa: N801 - setuptools finds commands by these 
         limited = ("_CFFI_NO_LIMITED_API", None) if FREE_THREADED else ("Py_LIMITED_API", "0x030B0000")
         for extension in self.extensions:
             core = extension.name == "s3ext._s3ext"
-            layers = LAYERS if core else ("python",)
-            extension.sources = files(*(f"csrc/{layer}/*.c" for layer in layers))
+            patterns = [f"csrc/{layer}/*.c" for layer in LAYERS] if core else HAND_WRITTEN
+            extension.sources = files(*patterns)
             extension.depends = ["build.py", *files("csrc/**/*.h")]
             extension.include_dirs = ["csrc"]
             extension.py_limited_api = not FREE_THREADED

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "operations/op_single.h"
+#include "pure/listing.h"
 
 enum {
     ENTRIES_LIMIT = 100000, /* a page has 1,000; some servers are generous */
@@ -17,7 +18,7 @@ static int read_page(struct op_single *single, struct s3_xml_error *xml)
     struct s3ext_result *result = &single->op.result;
     s3i_list_page_clear(page);
     s3i_list_page_init(page);
-    S3I_TRY(s3i_xml_list(s3i_buf_str(&single->request.document), ENTRIES_LIMIT, page, xml));
+    S3I_TRY(s3i_listing_read(&single->request.document, ENTRIES_LIMIT, page, xml));
     s3i_buf_clear(&single->request.document);
     result->text = page->text.data;
     result->text_size = page->text.size;

@@ -1,6 +1,10 @@
 #include "operations/op_single.h"
 
-enum { OWN_HEADERS_LIMIT = 16 * 1024, OWN_BODY_LIMIT = 8 * 1024 * 1024 };
+enum {
+    OWN_HEADERS_LIMIT = 16 * 1024,
+    OWN_BODY_LIMIT = 8 * 1024 * 1024,
+    ROOM_AT_ONCE = 4 * 1024 * 1024 /* that a server's word is enough for */
+};
 
 static const struct s3_op_class CLASS;
 static const struct s3_request_class REQUEST;
@@ -32,6 +36,7 @@ struct op_single *s3i_single_new(const struct s3_single_kind *kind, struct s3_cl
     s3i_request_init(&single->request, &REQUEST, client);
     single->request.method = kind->method;
     single->request.has_key = kind->has_key;
+    single->request.encryption = kind->encryption;
     single->request.document_limit = kind->document_limit;
     single->request.key = op->key;
     single->request.query = op->query;
@@ -74,6 +79,11 @@ static int on_head(struct s3_request *request, struct s3_answer *answer, struct 
             return s3i_error_set(error, S3EXT_GENERIC, "the answer has no Content-Length");
         }
     }
+    if (single->kind->read_document != NULL && answer->length_known &&
+        answer->length <= ROOM_AT_ONCE && answer->length <= request->document_limit) {
+        /* A page of a listing would grow, and be copied, ten times. */
+        s3i_buf_reserve(&request->document, (size_t)answer->length);
+    }
     return s3i_op_keep_answer(&single->op, answer);
 }
 
@@ -81,6 +91,15 @@ static int check_document(struct s3_request *request, struct s3_xml_error *xml)
 {
     struct op_single *single = S3I_OWNER(request, struct op_single, request);
     return single->kind->read_document ? single->kind->read_document(single, xml) : S3EXT_OK;
+}
+
+static void on_refused(struct s3_request *request, const struct s3_attempt *attempt,
+                       struct s3_xml_error *xml)
+{
+    struct op_single *single = S3I_OWNER(request, struct op_single, request);
+    if (single->kind->read_refusal != NULL) {
+        single->kind->read_refusal(single, attempt, xml);
+    }
 }
 
 static void on_done(struct s3_request *request)
@@ -99,4 +118,5 @@ static const struct s3_request_class REQUEST = {
     .on_head = on_head,
     .on_done = on_done,
     .check_document = check_document,
+    .on_refused = on_refused,
 };

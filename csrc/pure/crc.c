@@ -6,8 +6,7 @@
 #include <string.h>
 
 #if defined(__x86_64__)
-#include <nmmintrin.h> /* _mm_crc32_u64 */
-#include <wmmintrin.h> /* _mm_clmulepi64_si128 */
+#include <immintrin.h> /* _mm_crc32_u64, _mm_clmulepi64_si128, _mm512_clmulepi64_epi128 */
 #elif defined(__aarch64__) && defined(__AARCH64EL__)
 #include <arm_neon.h> /* vmull_p64 */
 #include <asm/hwcap.h>
@@ -25,12 +24,16 @@
  *   folded  from FOLD_MIN bytes on: carry-less multiplication keeps 64 bytes of state that are
  *           congruent to all bytes so far; the last 16 bytes of state and the tail end in one of
  *           the paths above.
+ *   wide    from WIDE_MIN bytes on, where a CPU multiplies 64 bytes at a time (VPCLMULQDQ): the
+ *           same with 256 bytes of state, which end in the folded path. In cache it is four times
+ *           as fast, and leaves memory as the limit.
  *
  * Tables and constants come from the polynomial at first use; none is written down. After that they
  * never change, and any number of threads may read them.
  */
 
 enum { SLICES = 8, LANE = 16, LANES = 4, FOLD_MIN = LANE * LANES }; /* lanes in bytes */
+enum { WIDE = 4 * LANE, WIDES = 4, WIDE_ROUND = WIDE * WIDES, WIDE_MIN = 4 * WIDE_ROUND };
 
 struct model;
 typedef uint64_t advance_fn(const struct model *model, uint64_t crc, const uint8_t *data,
@@ -46,6 +49,7 @@ struct model {
     uint64_t polynomial; /* reflected, without the leading term */
     unsigned width;
     uint64_t table[SLICES][256];
+    struct fold by_wides; /* a round of the wide path */
     struct fold by_lanes;
     struct fold by_lane;
     advance_fn *run;  /* the best path for any size */
@@ -309,6 +313,56 @@ FOLD_TARGET static uint64_t advance_folded(const struct model *model, uint64_t c
     return model->rest(model, crc, data, size);
 }
 
+#if defined(__x86_64__)
+
+static bool cpu_folds_wide(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq");
+}
+
+__attribute__((target("avx512f,vpclmulqdq"))) static uint64_t
+advance_wide(const struct model *model, uint64_t crc, const uint8_t *data, size_t size)
+{
+    enum { XOR_OF_THREE = 0x96 }; /* the truth table */
+    if (size < WIDE_MIN) {
+        return advance_folded(model, crc, data, size);
+    }
+    __m512i state[WIDES];
+    for (size_t i = 0; i < WIDES; i++) {
+        state[i] = _mm512_loadu_si512(data + WIDE * i);
+    }
+    state[0] = _mm512_xor_si512(state[0], _mm512_zextsi128_si512(lane_of(crc, 0)));
+    data += WIDE_ROUND;
+    size -= WIDE_ROUND;
+    const __m512i by = _mm512_broadcast_i32x4(lane_of(model->by_wides.low, model->by_wides.high));
+    for (; size >= WIDE_ROUND; data += WIDE_ROUND, size -= WIDE_ROUND) {
+#pragma GCC unroll 4
+        for (size_t i = 0; i < WIDES; i++) {
+            state[i] = _mm512_ternarylogic_epi64(_mm512_clmulepi64_epi128(state[i], by, 0x00),
+                                                 _mm512_clmulepi64_epi128(state[i], by, 0x11),
+                                                 _mm512_loadu_si512(data + WIDE * i), XOR_OF_THREE);
+        }
+    }
+    uint8_t last[WIDE_ROUND];
+    for (size_t i = 0; i < WIDES; i++) {
+        _mm512_storeu_si512(last + WIDE * i, state[i]);
+    }
+    crc = advance_folded(model, 0, last, sizeof(last));
+    return advance_folded(model, crc, data, size);
+}
+
+#endif
+
+static advance_fn *best_folding(void)
+{
+#if defined(__x86_64__)
+    if (cpu_folds_wide()) {
+        return advance_wide;
+    }
+#endif
+    return advance_folded;
+}
+
 static void choose_paths(void)
 {
     if (cpu_has_crc32c()) {
@@ -317,7 +371,7 @@ static void choose_paths(void)
     }
     if (cpu_folds()) {
         for (int kind = 0; kind < KINDS; kind++) {
-            models[kind].run = advance_folded;
+            models[kind].run = best_folding();
         }
     }
 }
@@ -335,6 +389,7 @@ static void prepare(void)
     for (int kind = 0; kind < KINDS; kind++) {
         struct model *model = &models[kind];
         fill_tables(model);
+        model->by_wides = fold_by(model, 8 * WIDE_ROUND);
         model->by_lanes = fold_by(model, 8 * LANE * LANES);
         model->by_lane = fold_by(model, 8 * LANE);
         model->run = advance_scalar;

@@ -3,8 +3,8 @@
  *
  * All three are reflected with initial value and final xor of all ones. `crc` is the value of the
  * bytes before (0 for none), so a run may be fed in pieces. combine gives the CRC of A followed by
- * B from the two CRCs and the length of B alone. The fast paths (SSE4.2, PCLMULQDQ, ARMv8 CRC) give
- * the scalar results; they are chosen once, at first use.
+ * B from the two CRCs and the length of B alone. The fast paths (SSE4.2, PCLMULQDQ, VPCLMULQDQ,
+ * ARMv8 CRC and PMULL) give the scalar results; they are chosen once, at first use.
  */
 #ifndef S3I_PURE_CRC_H
 #define S3I_PURE_CRC_H

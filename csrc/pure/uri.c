@@ -61,26 +61,16 @@ void s3i_uri_add_component(struct s3_buf *out, struct s3_str text)
     add_encoded(out, text, COMPONENT_BYTES);
 }
 
-/* The value of a hex digit, or -1. */
-static int hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9') {
-        return digit - '0';
-    }
-    int letter = digit | 0x20;
-    return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
-}
-
 void s3i_uri_add_decoded(struct s3_buf *out, struct s3_str text)
 {
     for (size_t i = 0; i < text.size; i++) {
-        int high = -1;
-        int low = -1;
+        unsigned high = 16;
+        unsigned low = 16;
         if (text.data[i] == '%' && text.size - i > 2) {
-            high = hex_value(text.data[i + 1]);
-            low = hex_value(text.data[i + 2]);
+            high = s3i_hex_value(text.data[i + 1]);
+            low = s3i_hex_value(text.data[i + 2]);
         }
-        if (high >= 0 && low >= 0) {
+        if (high < 16 && low < 16) {
             s3i_buf_add_char(out, (char)(unsigned char)(high << 4 | low));
             i += 2;
         } else {

@@ -1,11 +1,13 @@
 /*
- * The extension module s3ext._buffer: one type, Buffer, that shows bytes to Python without copying.
+ * The extension module s3ext._buffer: what cffi cannot do, or not fast enough. The type Buffer, in
+ * this file, shows bytes to Python without copying: before Python 3.12 a class written in Python
+ * cannot export a buffer. A page of a listing becomes dicts (python/rows) or Arrow columns
+ * (python/arrow) in one call.
  *
- * cffi defines no types, and before Python 3.12 a class written in Python cannot export a buffer;
- * this file is here for that alone. It is the only C file that includes Python.h. It keeps to the
- * limited API of Python 3.11 (build.py defines Py_LIMITED_API), depends on nothing else in csrc/,
- * and runs only on threads that hold the GIL, which is its one lock; a free-threaded Python turns
- * the GIL on when it loads this module.
+ * Only the files of this folder include Python.h. They keep to the limited API of Python 3.11
+ * (build.py defines Py_LIMITED_API), use nothing of csrc/ but its calendar and the types of
+ * s3ext.h, and run only on threads that hold the GIL, which is their one lock, but for the release
+ * functions of python/arrow; a free-threaded Python turns the GIL on when it loads this module.
  *
  * Who owns the bytes that a Buffer shows:
  *   - an exporter: another Python object. The Buffer holds a view of it from birth to death. A
@@ -27,6 +29,9 @@
 #include <stdint.h> /* uintptr_t */
 #include <string.h>
 
+#include "python/arrow.h"
+#include "python/rows.h"
+
 typedef void (*release_function)(void *owner);
 
 struct buffer {
@@ -42,6 +47,8 @@ struct buffer {
 
 struct state {
     PyTypeObject *buffer_type;
+    PyTypeObject *arrow_type;
+    struct s3_rows rows;
 };
 
 /* PyType_Slot holds functions as void *, a conversion that ISO C has only through an integer. */
@@ -294,12 +301,44 @@ static PyObject *buffer_compare(PyObject *object, PyObject *other, int operation
     return PyBool_FromLong(equal == (operation == Py_EQ));
 }
 
+static const char find_doc[] =
+    "find(sub, start=0, end=sys.maxsize, /)\n--\n\n"
+    "Return the lowest index of a buffer's bytes within a slice, -1 if they are not there.";
+
+static PyObject *buffer_find(PyObject *object, PyObject *args)
+{
+    const struct buffer *self = self_of(object);
+    PyObject *needle = NULL;
+    Py_ssize_t start = 0;
+    Py_ssize_t end = self->size;
+    Py_buffer view;
+    if (!PyArg_ParseTuple(args, "O|nn", &needle, &start, &end) || view_bytes(needle, &view) < 0) {
+        return NULL;
+    }
+    const bool beyond = start > self->size;
+    PySlice_AdjustIndices(self->size, &start, &end, 1);
+    const char *found = NULL;
+    if (!beyond && start <= end && view.len <= end - start) {
+        const char *from = self->data + start;
+        found =
+            view.len == 0 ? from : memmem(from, (size_t)(end - start), view.buf, (size_t)view.len);
+    }
+    PyBuffer_Release(&view);
+    return PyLong_FromSsize_t(found == NULL ? -1 : found - self->data);
+}
+
+static PyMethodDef buffer_methods[] = {
+    {"find", buffer_find, METH_VARARGS, find_doc},
+    {NULL, NULL, 0, NULL},
+};
+
 static const char buffer_doc[] =
     "Buffer(buf=b\"\")\n--\n\n"
     "A read-only view of bytes that belong to another object or to C code, without a copy.";
 
 static PyType_Slot buffer_slots[] = {
     {Py_tp_doc, SLOT(buffer_doc)},
+    {Py_tp_methods, buffer_methods},
     {Py_tp_new, SLOT(buffer_new)},
     {Py_tp_dealloc, SLOT(buffer_dealloc)},
     {Py_tp_traverse, SLOT(buffer_traverse)},
@@ -379,25 +418,134 @@ static PyObject *wrap(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return (PyObject *)self;
 }
 
+/* Takes a page from the arguments of a function that wants nothing else. */
+static bool is_page(PyObject *const *args, Py_ssize_t count, struct s3_page *page)
+{
+    if (count != 3) {
+        PyErr_Format(PyExc_TypeError, "a page takes 3 arguments (%zd given)", count);
+        return false;
+    }
+    return s3i_page_from(args, page);
+}
+
+static const char page_rows_doc[] =
+    "page_rows(address, skip, raw, /)\n--\n\n"
+    "Return a page's objects as ObjectMeta dicts.\n\n"
+    "The page is a struct s3ext_result that stays for the length of the call; skip is the number\n"
+    "of bytes of each key that are the store's prefix; raw keys keep a trailing '/'.";
+
+static PyObject *page_rows(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    struct s3_page page;
+    return is_page(args, count, &page) ? s3i_rows_of(&state_of(module)->rows, &page) : NULL;
+}
+
+static const char page_prefixes_doc[] = "page_prefixes(address, skip, raw, /)\n--\n\n"
+                                        "Return a page's common prefixes; see page_rows.";
+
+static PyObject *page_prefixes(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    struct s3_page page;
+    (void)module;
+    return is_page(args, count, &page) ? s3i_prefixes_of(&page) : NULL;
+}
+
+static const char arrow_rows_doc[] =
+    "arrow_rows(type, address, skip, raw, /)\n--\n\n"
+    "Return a page's objects as an instance of a type: ArrowRows or a subclass of it.\n\n"
+    "The other arguments are those of page_rows.";
+
+static PyObject *arrow_rows(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    struct s3_page page;
+    if (count != 4) {
+        PyErr_Format(PyExc_TypeError, "arrow_rows takes 4 arguments (%zd given)", count);
+        return NULL;
+    }
+    if (!s3i_arrow_type_check(args[0], state_of(module)->arrow_type) ||
+        !s3i_page_from(args + 1, &page)) {
+        return NULL;
+    }
+    return s3i_arrow_from_page((PyTypeObject *)args[0], &page);
+}
+
+static bool is_list(PyObject *object)
+{
+    if (!PyList_Check(object)) {
+        PyErr_SetString(PyExc_TypeError, "ArrowRows are given in a list");
+        return false;
+    }
+    return true;
+}
+
+static const char arrow_join_doc[] = "arrow_join(type, list, /)\n--\n\n"
+                                     "Return the rows of a list of ArrowRows in one batch.";
+
+static PyObject *arrow_join(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    PyTypeObject *base = state_of(module)->arrow_type;
+    if (count != 2) {
+        PyErr_Format(PyExc_TypeError, "arrow_join takes 2 arguments (%zd given)", count);
+        return NULL;
+    }
+    if (!s3i_arrow_type_check(args[0], base) || !is_list(args[1])) {
+        return NULL;
+    }
+    return s3i_arrow_joined((PyTypeObject *)args[0], base, args[1]);
+}
+
+static const char arrow_stream_doc[] =
+    "arrow_stream(list, /)\n--\n\n"
+    "Return an Arrow stream of the batches in a list of ArrowRows, in a capsule.";
+
+static PyObject *arrow_stream(PyObject *module, PyObject *list)
+{
+    return is_list(list) ? s3i_arrow_stream(state_of(module)->arrow_type, list) : NULL;
+}
+
+static const char arrow_schema_doc[] = "arrow_schema()\n--\n\n"
+                                       "Return the Arrow schema of all ArrowRows, in a capsule.";
+
+static PyObject *arrow_schema(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    return s3i_arrow_schema();
+}
+
+/* A type of the module's, made and added; NULL with a Python error set. */
+static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    if (type != NULL && PyModule_AddType(module, type) < 0) {
+        Py_CLEAR(type);
+    }
+    return type;
+}
+
 static int module_exec(PyObject *module)
 {
     struct state *state = state_of(module);
-    state->buffer_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &buffer_spec, NULL);
+    state->buffer_type = add_type(module, &buffer_spec);
     if (state->buffer_type == NULL) {
         return -1;
     }
-    return PyModule_AddType(module, state->buffer_type);
+    state->arrow_type = add_type(module, &s3i_arrow_spec);
+    return state->arrow_type == NULL ? -1 : s3i_rows_init(&state->rows);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     Py_VISIT(state_of(module)->buffer_type);
-    return 0;
+    Py_VISIT(state_of(module)->arrow_type);
+    return s3i_rows_traverse(&state_of(module)->rows, visit, arg);
 }
 
 static int module_clear(PyObject *module)
 {
     Py_CLEAR(state_of(module)->buffer_type);
+    Py_CLEAR(state_of(module)->arrow_type);
+    s3i_rows_clear(&state_of(module)->rows);
     return 0;
 }
 
@@ -406,8 +554,16 @@ static void module_free(void *module)
     (void)module_clear(module);
 }
 
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
 static PyMethodDef module_methods[] = {
-    {"wrap", (PyCFunction)(void (*)(void))wrap, METH_FASTCALL, wrap_doc},
+    {"wrap", FAST(wrap), METH_FASTCALL, wrap_doc},
+    {"page_rows", FAST(page_rows), METH_FASTCALL, page_rows_doc},
+    {"page_prefixes", FAST(page_prefixes), METH_FASTCALL, page_prefixes_doc},
+    {"arrow_rows", FAST(arrow_rows), METH_FASTCALL, arrow_rows_doc},
+    {"arrow_join", FAST(arrow_join), METH_FASTCALL, arrow_join_doc},
+    {"arrow_stream", arrow_stream, METH_O, arrow_stream_doc},
+    {"arrow_schema", arrow_schema, METH_NOARGS, arrow_schema_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -419,7 +575,7 @@ static PyModuleDef_Slot module_slots[] = {
 static struct PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_buffer",
-    .m_doc = "Bytes without copies: the type Buffer, and wrap for memory that C code owns.",
+    .m_doc = "Bytes without copies, and the pages of listings as dicts or Arrow columns.",
     .m_size = sizeof(struct state),
     .m_methods = module_methods,
     .m_slots = module_slots,

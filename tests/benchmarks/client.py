@@ -34,7 +34,7 @@ def peak_rss() -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
-def open_store(client: str, port: int):
+def open_store(client: str, port: int, *, unsigned: bool = False):
     """Return the client's store of the source's bucket."""
     module = importlib.import_module(f"{client}.store")
     return module.S3Store(
@@ -43,6 +43,7 @@ def open_store(client: str, port: int):
         access_key_id="AKIAIOSFODNN7EXAMPLE",
         secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
         region="us-east-1",
+        unsigned_payload=unsigned,
         client_options={"allow_http": True},
     )
 
@@ -51,6 +52,54 @@ def expect(size: int, wanted: int) -> None:
     """Raise when an answer is not as long as it should be."""
     if size != wanted:
         raise AssertionError(f"{size} bytes came, not {wanted}")
+
+
+class Upload:
+    """One object, put in parts from memory; `do` ignores where requests begin."""
+
+    def __init__(self, form, store, size: int) -> None:
+        self.store = store
+        self.data = memoryview(bytes(range(256)) * (size // 256))
+        self.bytes = size
+
+    def verify(self) -> None:
+        self.put(self.data[: 16 * MIB])
+
+    def do(self, _: list[int]) -> None:
+        self.put(self.data)
+
+    def put(self, data) -> None:
+        result = self.store.put("upload", data, use_multipart=True, chunk_size=8 * MIB)
+        if not result["e_tag"].endswith('-2"'):  # whatever their number, the source says two
+            raise AssertionError(f"the upload ended with {result}")
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class Listing:
+    """A list of as many keys as there are starts, in one form or the other."""
+
+    bytes = 0
+
+    def __init__(self, form, store, _: int) -> None:
+        self.store = store
+        self.options = {"return_arrow": True} if form.style == "arrow" else {}
+
+    def verify(self) -> None:
+        last = self.store.list("keys-1000").collect()[-1]["path"]
+        if last != "keys-1000/00000999-4096":
+            raise AssertionError(f"the last key is {last}")
+
+    def do(self, starts: list[int]) -> None:
+        found = 0
+        for chunk in self.store.list(f"keys-{len(starts)}", chunk_size=1000, **self.options):
+            found += chunk.num_rows if self.options else len(chunk)
+        if found != len(starts):
+            raise AssertionError(f"{found} keys were listed, not {len(starts)}")
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
 
 class Requests:
@@ -100,6 +149,7 @@ class Run:
     def __init__(self, form, store, object_size: int, loop: str) -> None:
         self.form = form
         self.requests = Requests(store, form.work, object_size)
+        self.bytes = self.requests.size if form.work.operation != "head" else 0
         self.do = getattr(self, f"do_{form.style}")
         self.runner = None
         self.pool = None
@@ -180,6 +230,10 @@ class Run:
             raise AssertionError(f"wrong bytes at {start} of {self.requests.key}")
 
 
+OTHERS = {"put": Upload, "list": Listing}
+"""What does a work that is no single request, by its operation."""
+
+
 def starts_of(form, object_size: int, count: int) -> list[int]:
     """Return where the requests begin: parts in order, small ranges at random places that never touch."""
     size = form.work.size
@@ -202,12 +256,16 @@ def main(arguments: list[str]) -> None:
     count = max(round(form.count * float(scale)), form.in_flight)
     if form.work.size >= MIB:
         count = object_size // min(form.work.size, object_size)
-    run = Run(form, open_store(client, int(port)), object_size, loop)
+    store = open_store(client, int(port), unsigned=form.style == "unsigned")
+    if form.work.operation in OTHERS:
+        run = OTHERS[form.work.operation](form, store, object_size)
+    else:
+        run = Run(form, store, object_size, loop)
     if form.style == "whole":
         run.requests.store.head(run.requests.key)  # The memory of one that came before would be used again.
     else:
         run.verify()
-        if form.style != "into":
+        if form.style != "into" and form.work.operation != "put":
             run.do(starts_of(form, object_size, max(count // 10, 2 * form.in_flight)))
     starts = starts_of(form, object_size, count)
     wall, usage = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
@@ -216,7 +274,7 @@ def main(arguments: list[str]) -> None:
     run.close()
     cost = {
         "requests": count,
-        "bytes": count * run.requests.size if form.work.operation != "head" else 0,
+        "bytes": count * run.bytes,
         "cpu_s": used.ru_utime + used.ru_stime - usage.ru_utime - usage.ru_stime,
         "wall_s": passed,
         "rss": peak_rss(),

@@ -5,7 +5,8 @@
  *
  * Work is one of those in `works` below. Requests are not signed, but are as long as signed ones.
  * Answers are received where they are to stay: small ones in the connection's buffer, head and
- * all; large parts straight in their place of one big destination, which is mapped beforehand.
+ * all; large parts straight in their place of one big memory, which is mapped beforehand. Parts of
+ * an upload are sent from there. The pages of a list are received and not looked at.
  * With one request at a time the socket blocks; otherwise an epoll drives one connection for each
  * request in flight.
  *
@@ -35,13 +36,19 @@ struct work {
     const char *key;
     uint64_t part; /* Bytes of a range; 0: the whole object, without a Range header. */
     unsigned in_flight;
-    bool in_order; /* The ranges follow each other and are kept; else they are random. */
+    bool in_order; /* The ranges follow each other in the memory; else they are random. */
+    unsigned keys; /* Of each page of a list. */
 };
 
 static const struct work works[] = {
-    {"a", "GET", "object-1GiB", 8 << 20, 8, true}, {"b", "GET", "object-1GiB", 64 << 10, 32, false},
-    {"c", "GET", "object-16KiB", 0, 32, false},    {"d", "GET", "object-1GiB", 4 << 10, 1, false},
-    {"e", "HEAD", "object-16KiB", 0, 32, false},   {"e1", "HEAD", "object-16KiB", 0, 1, false},
+    {"a", "GET", "object-1GiB", 8 << 20, 8, true, 0},
+    {"b", "GET", "object-1GiB", 64 << 10, 32, false, 0},
+    {"c", "GET", "object-16KiB", 0, 32, false, 0},
+    {"d", "GET", "object-1GiB", 4 << 10, 1, false, 0},
+    {"e", "HEAD", "object-16KiB", 0, 32, false, 0},
+    {"e1", "HEAD", "object-16KiB", 0, 1, false, 0},
+    {"f", "PUT", "upload", 8 << 20, 1, true, 0},
+    {"g", "GET", "?list-type=2&encoding-type=url&prefix=keys-99999999%2F", 0, 1, false, 1000},
 };
 
 struct connection {
@@ -56,9 +63,9 @@ struct connection {
 
 struct run {
     const struct work *work;
-    char *destination; /* For ranges in order: the whole object. */
-    uint64_t to_ask;   /* Requests not yet sent. */
-    uint64_t to_end;   /* Requests not yet answered whole. */
+    char *memory;    /* For parts in order: the whole object. */
+    uint64_t to_ask; /* Requests not yet sent. */
+    uint64_t to_end; /* Requests not yet answered whole. */
     uint64_t asked;
     uint64_t bytes;
     uint64_t random;
@@ -85,26 +92,53 @@ static uint64_t next_start(struct run *run)
     return run->random % (OBJECT_SIZE - part);
 }
 
+static bool is_upload(const struct run *run)
+{
+    return strcmp(run->work->method, "PUT") == 0;
+}
+
+static void send_all(const struct connection *c, const char *data, size_t size)
+{
+    while (size > 0) {
+        const ssize_t sent = send(c->fd, data, size, MSG_NOSIGNAL);
+        if (sent <= 0) {
+            fail("send");
+        }
+        data += sent;
+        size -= (size_t)sent;
+    }
+}
+
 static void ask(struct run *run, struct connection *c)
 {
     char text[1024];
-    char range[80] = "";
+    char more[80] = "";
+    char query[80] = "";
     c->start = next_start(run);
-    if (run->work->part > 0) {
-        snprintf(range, sizeof range, "range: bytes=%ju-%ju\r\n", (uintmax_t)c->start,
+    if (is_upload(run)) {
+        snprintf(more, sizeof more, "content-length: %ju\r\n", (uintmax_t)run->work->part);
+        snprintf(query, sizeof query, "?partNumber=%ju&uploadId=1", (uintmax_t)run->asked + 1);
+    } else if (run->work->part > 0) {
+        snprintf(more, sizeof more, "range: bytes=%ju-%ju\r\n", (uintmax_t)c->start,
                  (uintmax_t)(c->start + run->work->part - 1));
+    }
+    if (run->work->keys > 0) {
+        snprintf(query, sizeof query, "&continuation-token=%ju",
+                 (uintmax_t)(run->asked * run->work->keys));
     }
     const int size = snprintf(
         text, sizeof text,
-        "%s /bucket/%s HTTP/1.1\r\nhost: 127.0.0.1:65535\r\n%suser-agent: floor/1.0\r\n"
+        "%s /bucket/%s%s HTTP/1.1\r\nhost: 127.0.0.1:65535\r\n%suser-agent: floor/1.0\r\n"
         "authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/us-east-1/s3/"
         "aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature="
         "fe5f80f77d5fa3beca038a248ff027d0445342fe2855ddc963176630326f1024\r\n"
         "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\r\n"
         "x-amz-date: 20260101T000000Z\r\n\r\n",
-        run->work->method, run->work->key, range);
-    if (send(c->fd, text, (size_t)size, MSG_NOSIGNAL) != size) {
-        fail("send");
+        run->work->method, run->work->key, query, more);
+    send_all(c, text, (size_t)size);
+    if (is_upload(run)) {
+        send_all(c, run->memory + c->start, run->work->part);
+        run->bytes += run->work->part;
     }
     c->filled = 0;
     c->has_head = false;
@@ -118,7 +152,8 @@ static void take_head(struct run *run, struct connection *c, const char *head_en
     static const char name[] = "Content-Length: ";
     const char *status = c->buffer + 9;
     const char *length = memmem(c->buffer, c->filled, name, sizeof name - 1);
-    if (memcmp(status, run->work->part > 0 ? "206" : "200", 3) != 0 || length == NULL) {
+    const bool is_range = run->work->part > 0 && !is_upload(run);
+    if (memcmp(status, is_range ? "206" : "200", 3) != 0 || length == NULL) {
         fprintf(stderr, "unexpected answer: %.*s\n", (int)(head_end - c->buffer), c->buffer);
         exit(1);
     }
@@ -128,13 +163,13 @@ static void take_head(struct run *run, struct connection *c, const char *head_en
     if (strcmp(run->work->method, "HEAD") == 0) {
         c->body_left = 0;
     }
-    run->bytes += c->body_left;
+    run->bytes += run->work->keys > 0 ? 0 : c->body_left; /* those of objects */
     c->body_left -= got;
-    c->place = c->buffer + c->filled;
-    if (run->destination != NULL) {
-        char *destination = run->destination + c->start;
-        memcpy(destination, c->buffer + head_size, got);
-        c->place = destination + got;
+    c->place = c->buffer;
+    if (run->memory != NULL && !is_upload(run)) {
+        char *place = run->memory + c->start;
+        memcpy(place, c->buffer + head_size, got);
+        c->place = place + got;
     }
     c->has_head = true;
 }
@@ -142,15 +177,20 @@ static void take_head(struct run *run, struct connection *c, const char *head_en
 /* Receives once. True when the answer is complete. */
 static bool receive(struct run *run, struct connection *c)
 {
+    const bool to_memory = run->memory != NULL && !is_upload(run);
     char *place = c->has_head ? c->place : c->buffer + c->filled;
-    size_t room = run->destination != NULL ? HEAD_FIRST : BUFFER_SIZE - 1;
-    room = c->has_head ? (size_t)c->body_left : room - c->filled;
+    size_t room = to_memory ? HEAD_FIRST : BUFFER_SIZE - 1;
+    if (!c->has_head) {
+        room -= c->filled;
+    } else if (to_memory || c->body_left < room) {
+        room = (size_t)c->body_left;
+    }
     const ssize_t got = recv(c->fd, place, room, 0);
     if (got <= 0) {
         fail("recv");
     }
     if (c->has_head) {
-        c->place += got;
+        c->place += to_memory ? got : 0; /* what goes to the buffer is not wanted */
         c->body_left -= (uint64_t)got;
         return c->body_left == 0;
     }
@@ -250,9 +290,9 @@ int main(int argc, char **argv)
         connect_to(&connections[i], (uint16_t)strtoul(argv[1], NULL, 10), epoll);
     }
     if (run.work->in_order) {
-        run.destination = mmap(NULL, OBJECT_SIZE, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-        if (run.destination == MAP_FAILED) {
+        run.memory = mmap(NULL, OBJECT_SIZE, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        if (run.memory == MAP_FAILED) {
             fail("mmap");
         }
     }
@@ -262,6 +302,7 @@ int main(int argc, char **argv)
     const double wall = wall_seconds();
     perform(&run, connections, epoll, count);
     printf("{\"requests\": %ju, \"bytes\": %ju, \"cpu_s\": %.6f, \"wall_s\": %.6f}\n",
-           (uintmax_t)count, (uintmax_t)run.bytes, cpu_seconds() - cpu, wall_seconds() - wall);
+           (uintmax_t)count * (run.work->keys > 0 ? run.work->keys : 1), (uintmax_t)run.bytes,
+           cpu_seconds() - cpu, wall_seconds() - wall);
     return 0;
 }

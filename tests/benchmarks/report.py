@@ -60,6 +60,8 @@ def _row(form: Form, client: str, rounds: Sequence[Round]) -> dict[str, Any]:
         row["to_floor"] = _ratio(form, figures, rounds, (form.floor, "floor"))
         peer = f"{form.work.letter}:{form.compare_to or form.style}"
         row["to_peer"] = _ratio(form, figures, rounds, (peer, PEER))
+        if form.beside and client != "floor":
+            row["to_beside"] = _ratio(form, figures, rounds, (f"{form.work.letter}:{form.beside}", client))
     if all("rss" in sample for sample in samples):
         row["rss_mb"] = statistics.median(sample["rss"] / 1e6 for sample in samples)
     return row
@@ -85,6 +87,7 @@ COLUMNS = (
     ("RSS MB", "rss_mb", "{:.0f}"),
     (f"x {PEER}", "to_peer", "{:.2f}"),
     ("x floor", "to_floor", "{:.2f}"),
+    ("x dicts", "to_beside", "{:.2f}"),
     ("over bare", "over_bare", "{:.1f} ms"),
 )
 

@@ -8,7 +8,7 @@
  *     splitmix64(q / 8), where q = p % PERIOD; the period is a prime, so that no two parts of an
  *     object are equal because of where they begin;
  *   - a list with a prefix "<name>-<n>/" finds n keys: "<prefix>00000000-4096",
- *     "<prefix>00000001-4096" and so on.
+ *     "<prefix>00000001-4096" and so on, each with a time of its own.
  * Uploads, parts, completions and deletions are swallowed and answered as S3 would.
  *
  * One thread, one edge-triggered epoll. For each request a connection goes through three states:
@@ -331,6 +331,16 @@ static size_t decoded(struct text value, char *to, size_t capacity)
     return used;
 }
 
+/* The times of a list differ from key to key, as in a real one, so that no client is spared work. */
+static void listed_time(uint64_t index, char text[32])
+{
+    const uint64_t mixed = splitmix64(index);
+    struct tm parts;
+    const time_t moment = (time_t)(1420070400 + mixed % 315360000); /* ten years from 2015 on */
+    gmtime_r(&moment, &parts);
+    strftime(text, 32, "%Y-%m-%dT%H:%M:%S.000Z", &parts);
+}
+
 static void answer_list(struct connection *c, const struct request *request)
 {
     char prefix[1200];
@@ -361,13 +371,17 @@ static void answer_list(struct connection *c, const struct request *request)
         "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>bucket</Name><Prefix>%s</Prefix>"
         "<KeyCount>%ju</KeyCount><MaxKeys>%ju</MaxKeys><IsTruncated>%s</IsTruncated>",
         prefix, (uintmax_t)(end - index), (uintmax_t)page, truncated ? "true" : "false");
+    if (parameter(request->query, "encoding-type").data != NULL) {
+        append(c, "<EncodingType>url</EncodingType>");
+    }
     for (uint64_t i = index; i < end; i++) {
-        append(
-            c,
-            "<Contents><Key>%s%08ju-%d</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-            "<ETag>&quot;%.32s&quot;</ETag><Size>%d</Size><StorageClass>STANDARD</StorageClass></"
-            "Contents>",
-            prefix, (uintmax_t)i, LIST_SIZE, etag + 1, LIST_SIZE);
+        char modified[32];
+        listed_time(i, modified);
+        append(c,
+               "<Contents><Key>%s%08ju-%d</Key><LastModified>%s</LastModified>"
+               "<ETag>&quot;%.32s&quot;</ETag><Size>%d</Size><StorageClass>STANDARD</StorageClass>"
+               "</Contents>",
+               prefix, (uintmax_t)i, LIST_SIZE, modified, etag + 1, LIST_SIZE);
     }
     if (truncated) {
         append(c, "<NextContinuationToken>%ju</NextContinuationToken>", (uintmax_t)end);
@@ -680,6 +694,7 @@ int main(void)
     static char listening;
     static char standard_input;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGPIPE, SIG_IGN); /* a client may leave at any time, and sendfile has no MSG_NOSIGNAL */
     make_content();
     const int epoll = epoll_create1(EPOLL_CLOEXEC);
     const int listener = listen_on_loopback();

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import urllib.parse
 import xml.etree.ElementTree as ET
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -164,6 +165,15 @@ def test_a_list_comes_in_pages_of_a_thousand(connection):
     assert keys == [f"some/list-2500/{index:08}-4096" for index in range(2500)]
 
 
+def test_each_key_of_a_list_has_a_time_of_its_own(connection):
+    _, _, root = page(connection, **{"prefix": "list-1000/", "encoding-type": "url"})
+    times = {item.findtext(f"{NAMESPACE}LastModified") for item in root.iter(f"{NAMESPACE}Contents")}
+    assert len(times) == 1000
+    assert all(2015 <= datetime.fromisoformat(text).year <= 2025 for text in times)
+    assert root.findtext(f"{NAMESPACE}EncodingType") == "url"
+    assert page(connection, prefix="list-1/")[2].find(f"{NAMESPACE}EncodingType") is None
+
+
 def test_a_listed_object_is_there_as_it_was_listed(connection):
     keys, _, root = page(connection, prefix="list-3/")
     _, headers, body = ask(connection, "GET", f"/bucket/{keys[2]}")
@@ -258,7 +268,8 @@ def test_the_harness_measures_every_form(tmp_path, capsys):
             assert row["cpu"] > 0
             if form.work.operation != "import":
                 assert row["to_floor"] > 0
-                assert (row["mb_per_s"] > 0) == (form.work.operation != "head")
+                assert (row["mb_per_s"] > 0) == (form.work.operation not in {"head", "list"})
+                assert ("to_beside" in row) == (form.beside != "" and client != "floor")
     assert rows
 
 

@@ -37,14 +37,16 @@ static void compare(const struct s3_list_page *a, const struct s3_list_page *b)
         const struct s3_list_entry *x = &a->objects[i];
         const struct s3_list_entry *y = &b->objects[i];
         check(x->size == y->size && x->last_modified_us == y->last_modified_us);
-        check(s3i_str_equal(cut(a, x->key_offset, x->key_size), cut(b, y->key_offset, y->key_size)));
+        check(
+            s3i_str_equal(cut(a, x->key_offset, x->key_size), cut(b, y->key_offset, y->key_size)));
         check(s3i_str_equal(cut(a, x->etag_offset, x->etag_size),
                             cut(b, y->etag_offset, y->etag_size)));
     }
     for (size_t i = 0; i < a->prefix_count; i++) {
         const struct s3_list_entry *x = &a->prefixes[i];
         const struct s3_list_entry *y = &b->prefixes[i];
-        check(s3i_str_equal(cut(a, x->key_offset, x->key_size), cut(b, y->key_offset, y->key_size)));
+        check(
+            s3i_str_equal(cut(a, x->key_offset, x->key_size), cut(b, y->key_offset, y->key_size)));
     }
 }
 

@@ -325,9 +325,9 @@ def test_nothing_is_kept_of_what_was_dropped(pyarrow):
     for _ in range(20):
         use()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(300):  # of 1 MB and more each
+    for _ in range(1000):  # of 1 MB and more each; a sanitizer keeps 256 MB of what was freed
         use()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000
 
 
 SCRIPT = """
