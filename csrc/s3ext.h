@@ -81,6 +81,10 @@ const char *s3ext_code_text(int code);
 const char *s3ext_code_python(int code);
 int s3ext_code_retryable(int code);
 
+/* The CRC of the bytes before (0 for none) and these, by the number of s3ext_client_config.checksum;
+ * 0 for what is no CRC. */
+uint64_t s3ext_crc(int checksum, uint64_t crc, const void *data, size_t size);
+
 /* ---- clients: endpoint, signing, credential slot, retry, timeouts ---- */
 
 struct s3ext_client_config {
@@ -89,6 +93,8 @@ struct s3ext_client_config {
     const char *base_path; /* path of the endpoint, encoded, "" or "/base" */
     const char *bucket;
     const char *region;
+    const char *service;   /* that requests are signed for; NULL: "s3" */
+    int express_session;   /* 1: the keys are those of an S3 Express session */
     int bucket_in_host;    /* 1: virtual-hosted style, the path does not name the bucket */
     int region_may_change; /* 1: an AWS endpoint; a wrong region is corrected from the answer */
     int skip_signature;
@@ -97,17 +103,30 @@ struct s3ext_client_config {
     const char *user_agent;
     const char *default_headers; /* pair block, signed and sent with every request */
     size_t default_headers_size;
+    /* Pair blocks of encryption, signed; the customer's key is wiped when the client goes. */
+    const char *write_headers; /* with PUT, CreateMultipartUpload and CopyObject */
+    size_t write_headers_size;
+    const char *key_headers; /* of SSE-C, with GET, HEAD, UploadPart and UploadPartCopy */
+    size_t key_headers_size;
+    const char *source_headers; /* of SSE-C, for the source of both kinds of copies */
+    size_t source_headers_size;
+    int checksum; /* of uploads: 0 none, 1 SHA-256, 2 SHA-1, 3 CRC32, 4 CRC32C, 5 CRC64NVME */
     int verify_tls;
     int system_certificates; /* 0: trust only ca_pem */
-    const char *ca_pem;      /* more trusted certificates, PEM; NULL for none */
+    const char *ca_pem;      /* certificates trusted besides the system's, PEM; NULL for none */
     size_t ca_pem_size;
     const char *proxy_url; /* NULL: as libcurl finds it in the environment, each time; "": none */
     const char *proxy_excludes; /* NULL or NO_PROXY syntax */
+    int http_version;        /* 1: HTTP/1.1 alone; 2: HTTP/2 alone; 0: 2 where TLS agrees on it */
+    int randomize_addresses; /* 1: connections spread over all addresses of the host */
     int64_t connect_timeout_ms; /* 0 turns any of these off */
     int64_t first_byte_timeout_ms;
     int64_t stall_timeout_ms;
     int64_t total_timeout_ms; /* of one request, body included */
     int64_t pool_idle_timeout_ms;
+    int64_t pool_max_idle;   /* idle connections kept for each host and driver; -1: no limit */
+    int64_t probe_ms;        /* silence after which a connection is probed (TCP keep-alive) */
+    int64_t unanswered_ms;   /* what is unacknowledged for so long ends it; 0: the system's time */
     uint64_t part_size;   /* parallel parts of large reads, bytes */
     uint32_t window;      /* parts of one read in flight */
     uint32_t concurrency; /* exchanges in flight per host, whole engine */
@@ -205,8 +224,9 @@ s3ext_op *s3ext_op_put(s3ext_client *client, const char *key, size_t key_size, c
 
 /*
  * A multipart upload, aborted on every failure. With `body`, the core cuts it into parts of
- * `part_size` (larger if 10,000 would not do). With body NULL it is fed: see s3ext_upload_* below.
- * At most `window` parts are in flight.
+ * `part_size` (larger if 10,000 would not do). With body NULL it is fed: see s3ext_upload_* below;
+ * `size` is 0 then if it is not known, and parts become larger as there are more of them. At most
+ * `window` parts are in flight.
  */
 s3ext_op *s3ext_op_upload(s3ext_client *client, const char *key, size_t key_size,
                           const char *headers, size_t headers_size, const void *body, uint64_t size,
@@ -224,9 +244,40 @@ s3ext_op *s3ext_op_delete_many(s3ext_client *client, const char *keys, size_t ke
  * continuation-token...). */
 s3ext_op *s3ext_op_list(s3ext_client *client, const char *query, size_t query_size);
 
-/* CopyObject: `source` is a key of the same bucket. */
+/*
+ * CopyObject: `source` is a key of the same bucket. `conditional` is 1 when headers hold a condition
+ * that a copy done before would not meet.
+ */
 s3ext_op *s3ext_op_copy(s3ext_client *client, const char *source, size_t source_size,
-                        const char *key, size_t key_size, const char *headers, size_t headers_size);
+                        const char *key, size_t key_size, const char *headers, size_t headers_size,
+                        int conditional);
+
+/*
+ * A copy in parts, for sources too large for CopyObject: a multipart upload whose parts the server
+ * copies, aborted on every failure. `etag` and `size` are the source's; if it changes meanwhile the
+ * copy ends with MODIFIED. `headers` (attributes, tags) belong to the new object, which takes
+ * nothing from the source but its bytes. `signer` is the client that signs the parts, another one in
+ * S3 Express alone. With `if_absent` the copy ends with PRECONDITION when there
+ * is an object by then.
+ */
+s3ext_op *s3ext_op_copy_parts(s3ext_client *client, s3ext_client *signer, const char *source,
+                              size_t source_size, const char *key, size_t key_size,
+                              const char *headers, size_t headers_size, const char *etag,
+                              uint64_t size, uint64_t part_size, uint32_t window, int if_absent);
+
+/*
+ * Any request: `method` is one of GET, HEAD, PUT, POST and DELETE, `path` is raw, without its leading
+ * '/', and comes behind the client's own path. The result has the answer's
+ * headers of interest and its body as text, that of an error as well, of 64 KiB at most.
+ * `repeatable` is 0 when the request must not be sent again once the server may have seen it.
+ */
+s3ext_op *s3ext_op_http(s3ext_client *client, const char *method, const char *path,
+                        size_t path_size, const char *headers, size_t headers_size,
+                        const char *query, size_t query_size, const void *body, size_t size,
+                        int repeatable);
+
+/* Before it is run or submitted: ends with TIMEOUT when it is not done `limit_ms` after it began. */
+void s3ext_op_limit(s3ext_op *op, int64_t limit_ms);
 
 /* Done when the client's slot holds valid credentials (at once with skip_signature). */
 s3ext_op *s3ext_op_credentials(s3ext_client *client);
@@ -244,6 +295,9 @@ int s3ext_submit(s3ext_queue *queue, s3ext_op *const *ops, const uint64_t *token
 
 /* Waits at most `slice_ms` for a submitted operation; 1 when it is done. */
 int s3ext_op_wait(s3ext_op *op, int slice_ms);
+/* The same, but a cancelled one is not done until it has cleared up on the server: an upload until
+ * it was aborted, which takes no longer than its last requests may. */
+int s3ext_op_wait_end(s3ext_op *op, int slice_ms);
 
 /* Asks an operation to end with CANCELLED; from any thread, any number of times. */
 void s3ext_op_cancel(s3ext_op *op);
@@ -295,7 +349,7 @@ struct s3ext_result {
     size_t headers_size;
     struct s3ext_slice *slices;
     size_t slice_count;
-    const char *text; /* keys, etags, codes and messages that the entries point into */
+    const char *text; /* what the entries point into; of s3ext_op_http the answer's body */
     size_t text_size;
     const struct s3ext_list_entry *objects;
     size_t object_count;
@@ -329,7 +383,8 @@ void s3ext_op_error(const s3ext_op *op, struct s3ext_error_view *view);
 
 /*
  * Memory for the next part, or NULL when the window is full (or the operation has ended): then wait
- * with s3ext_upload_wait, or for a completion of kind 1 on the queue.
+ * with s3ext_upload_wait, or for a completion of kind 1 on the queue. NULL with a capacity that is
+ * not 0: there is no memory.
  */
 char *s3ext_upload_slot(s3ext_op *op, uint64_t *capacity);
 /* Sends the slot's first `size` bytes as the next part; `last` ends the upload. 0 or the

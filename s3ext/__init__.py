@@ -22,6 +22,8 @@ from s3ext._functions import (
     copy_async,
     delete,
     delete_async,
+    delete_prefix,
+    delete_prefix_async,
     get,
     get_async,
     get_range,
@@ -33,6 +35,10 @@ from s3ext._functions import (
     list_async,
     list_with_delimiter,
     list_with_delimiter_async,
+    open_reader,
+    open_reader_async,
+    open_writer,
+    open_writer_async,
     parse_scheme,
     put,
     put_async,
@@ -48,6 +54,7 @@ from s3ext._functions import list_objects as list  # noqa: A004 - obstore's name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s3ext import store
+    from s3ext._files import AsyncReadableFile, AsyncWritableFile, ReadableFile, WritableFile
     from s3ext._results import BytesStream, GetResult, ListStream
     from s3ext._types import (
         Attribute,
@@ -63,6 +70,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AsyncReadableFile",
+    "AsyncWritableFile",
     "Attribute",
     "Attributes",
     "Bytes",
@@ -75,12 +84,16 @@ __all__ = [
     "OffsetRange",
     "PutMode",
     "PutResult",
+    "ReadableFile",
     "SuffixRange",
     "UpdateVersion",
+    "WritableFile",
     "copy",
     "copy_async",
     "delete",
     "delete_async",
+    "delete_prefix",
+    "delete_prefix_async",
     "exceptions",
     "get",
     "get_async",
@@ -94,6 +107,10 @@ __all__ = [
     "list_async",
     "list_with_delimiter",
     "list_with_delimiter_async",
+    "open_reader",
+    "open_reader_async",
+    "open_writer",
+    "open_writer_async",
     "parse_scheme",
     "put",
     "put_async",
@@ -109,6 +126,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _RESULTS = frozenset({"BytesStream", "GetResult", "ListStream"})
+_FILES = frozenset({"AsyncReadableFile", "AsyncWritableFile", "ReadableFile", "WritableFile"})
 
 
 def __getattr__(name: str) -> object:
@@ -121,6 +139,10 @@ def __getattr__(name: str) -> object:
         from s3ext import _results  # noqa: PLC0415 - the same
 
         return getattr(_results, name)
+    if name in _FILES:
+        from s3ext import _files  # noqa: PLC0415 - the same
+
+        return getattr(_files, name)
     if name in __all__:
         from s3ext import _types  # noqa: PLC0415 - the same; it imports typing
 

@@ -1,8 +1,10 @@
 """`Bytes`: what reads return, a read-only buffer with some of the methods of `bytes`.
 
 The bytes themselves stay where they are: in the memory that the socket wrote into, or in the object that was
-given. `Buffer`, the base class in C, knows who owns them; this class adds the methods, which are obstore's.
-Slices and the results of `removeprefix` and `removesuffix` share the memory, and so keep all of it alive.
+given. `Buffer`, the base class in C, knows who owns them; this class adds the methods: obstore's, and what
+readers of file formats (zipfile, numpy) do with what they read: `decode`, `hex`, `find`, `rfind`,
+`startswith`, `endswith`. Slices and the results of `removeprefix` and `removesuffix` share the memory, and so
+keep all of it alive.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer as SupportsBuffer
 
 __all__ = ["Bytes"]
+
+SHOWN = 128
+"""Bytes that repr() shows in full; of more it shows the beginning and the size."""
+BEGINNING = 64
 
 
 class Bytes(Buffer):
@@ -48,10 +54,12 @@ class Bytes(Buffer):
         def __iter__(self) -> Iterator[int]: ...
 
     def __repr__(self) -> str:
-        # bytes chooses its quotes by the content, these are always double. repr() of a piece that has a
-        # single quote (added at its end) and no double one is in double quotes: b"...'".
-        pieces = (repr(piece + b"'")[2:-2] for piece in bytes(self).split(b'"'))
-        return 'Bytes(b"' + r"\"".join(pieces) + '")'
+        # All of it, as obstore does, would take seconds for what is read in milliseconds, and some show what
+        # they never look at: asyncio.Runner does with a task's result.
+        size = len(self)
+        if size > SHOWN:
+            return f'Bytes(b"{_quoted(bytes(self[:BEGINNING]))}"... {size} bytes)'
+        return f'Bytes(b"{_quoted(bytes(self))}")'
 
     def __getnewargs__(self) -> tuple[bytes]:
         return (bytes(self),)
@@ -136,9 +144,47 @@ class Bytes(Buffer):
         """Return a copy as `bytes`."""
         return bytes(self)
 
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the bytes as text.
+
+        Args:
+            encoding: a codec's name.
+            errors: what is done about bytes that are none; see `bytes.decode`.
+
+        Raises:
+            UnicodeDecodeError: the bytes are no such text.
+        """
+        return str(self, encoding, errors)
+
+    def hex(self, sep: str = "", bytes_per_sep: int = 1) -> str:
+        """Return two hexadecimal digits for each byte; see `bytes.hex`."""
+        view = memoryview(self)
+        return view.hex(sep, bytes_per_sep) if sep else view.hex()
+
+    def rfind(self, sub: SupportsBuffer, start: int = 0, end: int | None = None, /) -> int:
+        """Return the highest index of a buffer's bytes within a slice, -1 if they are not there."""
+        return bytes(self).rfind(Bytes(sub), start, end)
+
+    def startswith(self, prefix: SupportsBuffer | tuple[SupportsBuffer, ...], /) -> bool:
+        """Return whether the bytes begin with those of a buffer, or of any buffer of a tuple."""
+        prefixes = prefix if isinstance(prefix, tuple) else (prefix,)
+        return any(self[: len(start)] == start for start in map(Bytes, prefixes))
+
+    def endswith(self, suffix: SupportsBuffer | tuple[SupportsBuffer, ...], /) -> bool:
+        """Return whether the bytes end with those of a buffer, or of any buffer of a tuple."""
+        suffixes = suffix if isinstance(suffix, tuple) else (suffix,)
+        return any(self[max(len(self) - len(end), 0) :] == end for end in map(Bytes, suffixes))
+
 
 # Users import it from the package: so pickles and tracebacks name it there.
 Bytes.__module__ = "s3ext"
+
+
+def _quoted(raw: bytes) -> str:
+    """Write bytes as in a literal in double quotes."""
+    # bytes chooses its quotes by the content. repr() of a piece that has a single quote (added at its end)
+    # and no double one is in double quotes: b"...'".
+    return r"\"".join(repr(piece + b"'")[2:-2] for piece in raw.split(b'"'))
 
 
 def _joined(first: SupportsBuffer, second: SupportsBuffer) -> Bytes:

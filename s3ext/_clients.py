@@ -23,6 +23,8 @@ import weakref
 from itertools import count
 
 from s3ext import exceptions
+from s3ext._checksums import CHECKSUMS
+from s3ext._encryption import encryption_headers
 from s3ext._ffi import at_exit, at_fork, ffi, lib, text
 from s3ext._proxies import proxy_of
 
@@ -67,6 +69,7 @@ class Client:
 
     __slots__ = (
         "__weakref__",
+        "_beside",
         "_connected",
         "bucket",
         "handle",
@@ -89,6 +92,7 @@ class Client:
         self.settings = settings
         self.provider = provider
         self.tag = next(_tags)
+        self._beside: dict[str, Client] = {}
         self.begin_anew()
         _living[self.tag] = self
         self._connect()
@@ -124,6 +128,27 @@ class Client:
             if name != "handle":
                 raise AttributeError(name)
             return self._connect()
+
+    def besides_session(self) -> Client:
+        """Return the client that signs with the store's own credentials; another one in S3 Express alone."""
+        if not self.settings.express_session:
+            return self
+        client: Client = self.provider.client  # type: ignore[union-attr] # client_for gave it its provider
+        return client
+
+    def beside(self, name: str, settings_of: Callable[[Settings], Settings]) -> Client:
+        """Return the client that goes with this one for another purpose, and lives as long.
+
+        Args:
+            name: The purpose.
+            settings_of: Makes its settings from those of this one; its credentials are the same.
+        """
+        client = self._beside.get(name)
+        if client is None:
+            base = self.besides_session()
+            made = client_for(settings_of(base.settings), base.provider)
+            client = self._beside.setdefault(name, made)
+        return client
 
     def refresh(self) -> None:
         """Ask the provider, and hand its answer or its failure to the core. Runs on a thread of its own."""
@@ -166,6 +191,11 @@ def client_for(settings: Settings, provider: Provider | None) -> Client:
     client = _clients.get(key)
     if client is None:
         settings.check_request()
+        if settings.express_session:
+            from s3ext._express import SessionProvider  # noqa: PLC0415 - few stores are of this kind
+
+            # It holds the client below, and that one the provider.
+            provider = SessionProvider(client_for(settings.changed(express_session=False), provider))
         client = _clients.setdefault(key, Client(settings, provider))
     return client
 
@@ -184,6 +214,7 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
     config = ffi.new("struct s3ext_client_config *")
     for name in (
         "bucket_in_host",
+        "express_session",
         "region_may_change",
         "skip_signature",
         "unsigned_payload",
@@ -210,12 +241,14 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
         "init_backoff_set",
     ):
         setattr(config, name, getattr(settings, name))
-    for name in ("scheme", "host", "base_path", "bucket", "region"):
+    for name in ("scheme", "host", "base_path", "bucket", "region", "service"):
         setattr(config, name, chars(getattr(settings, name)))
     config.proxy_url, config.proxy_excludes = map(chars, proxy_of(settings, os.environ))
     config.user_agent = chars(settings.user_agent or f"s3ext/{text(_versions().core)}")
     config.default_headers = chars(headers)
     config.default_headers_size = len(headers)
+    secrets = _set_encryption(config, settings)
+    config.checksum = CHECKSUMS.index(settings.checksum_algorithm)
     pem = b"\n".join(filter(None, (settings.ca_pem, settings.proxy_ca_pem)))
     config.ca_pem = chars(pem or None)
     config.ca_pem_size = len(pem)
@@ -225,11 +258,26 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
 
     code = ffi.new("int *")
     message = ffi.new("char[]", 512)
-    handle = lib.s3ext_client_new(config, code, message, 512)
+    try:
+        handle = lib.s3ext_client_new(config, code, message, 512)
+    finally:
+        for secret in secrets:
+            ffi.buffer(secret)[:] = bytes(len(secret))
     if not handle:
         said = text(message) or text(lib.s3ext_code_text(code[0]))
         raise exceptions.GenericError(f"Generic S3 error: {said}", bucket=settings.bucket)
     return ffi.gc(handle, lib.s3ext_client_free)
+
+
+def _set_encryption(config: CData, settings: Settings) -> list[CData]:
+    """Set the headers of encryption; what is returned may hold the customer's key, for the caller to wipe."""
+    kept = []
+    for name, pairs in zip(("write", "key", "source"), encryption_headers(settings), strict=True):
+        headers = ffi.new("char[]", pairs)
+        setattr(config, f"{name}_headers", headers)
+        setattr(config, f"{name}_headers_size", len(pairs))
+        kept.append(headers)
+    return kept
 
 
 def _push(handle: CData, key_id: str, secret: str, token: str | None, expires_ms: int) -> None:

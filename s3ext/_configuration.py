@@ -18,7 +18,7 @@ import os
 
 from s3ext._given import ENVIRONMENT, Values, from_code, from_environment, from_provider
 from s3ext._kinds import milliseconds, parse_duration, timedelta_ns
-from s3ext._options import BY_NAME, CHAIN, CLIENT, LATER, RETRY_KEYS, S3
+from s3ext._options import BY_NAME, CHAIN, CLIENT, RETRY_KEYS, S3
 from s3ext._paths import shown
 from s3ext._settings import FIELDS, Settings
 from s3ext.exceptions import GenericError, NotSupportedError
@@ -167,14 +167,16 @@ def parse_config(
 def _resolve(values: Values, retry: FullRetry, *, has_provider: bool) -> Settings:
     bucket = _bucket(values)
     region = _region(values)
-    _check_encryption(values)
     idle = values.get("pool_max_idle_per_host")
     resolved: dict[str, object] = {
         "bucket": bucket,
         "region": region,
         **_target(values, bucket, region),
+        "service": "s3express" if values.flag("s3_express") else "s3",
+        "express_session": values.flag("s3_express") and not values.flag("skip_signature"),
         **_credentials(values, has_provider=has_provider),
         **_retry_settings(retry),
+        **_encryption(values),
         "verify_tls": not values.flag("allow_invalid_certificates"),
         "system_certificates": not values.flag("disable_system_certificates"),
         "ca_pem": values.get("root_certificate"),
@@ -204,15 +206,17 @@ def _resolve(values: Values, retry: FullRetry, *, has_provider: bool) -> Setting
     return Settings(resolved)
 
 
-def _check_encryption(values: Values) -> None:
-    """Refuse options of encryption that do not go together.
+def _encryption(values: Values) -> dict[str, object]:
+    """Take the options that belong to a mode of encryption, and refuse those that do not go together.
 
     What the environment holds for another mode than code asks for harms nobody, and counts for nothing.
     """
     mode = values.source("server_side_encryption")
     asked = None if mode is None else mode.text
+    found: dict[str, object] = {}
     for name, modes in _ENCRYPTION.items():
         given = values.source(name)
+        found[name] = values.get(name) if asked in modes else None
         if given is None or asked in modes:
             continue
         if mode is not None and given.source == ENVIRONMENT != mode.source:
@@ -222,11 +226,12 @@ def _check_encryption(values: Values) -> None:
             f"Generic S3 error: {given.label} goes with server_side_encryption="
             f"{' or '.join(map(repr, modes))}, but {have}"
         )
-    if asked == "sse-c" and values.source("sse_customer_key_base64") is None:
+    if asked == "sse-c" and found["sse_customer_key_base64"] is None:
         raise GenericError(
             "Generic S3 error: Missing customer key: server_side_encryption='sse-c' needs "
             "sse_customer_key_base64, 32 bytes in base64"
         )
+    return found
 
 
 def _http_version(values: Values) -> int:
@@ -274,6 +279,11 @@ def _region(values: Values) -> str:
 def _target(values: Values, bucket: str, region: str) -> dict[str, object]:
     """Work out where requests go."""
     virtual = values.flag("virtual_hosted_style_request")
+    zonal = ""
+    if values.flag("s3_express"):
+        from s3ext._express import zonal_host
+
+        zonal = zonal_host(bucket)
     for table in (values.given, values.environment):
         given = table.get("endpoint_url_s3") or table.get("endpoint")
         if given is not None:
@@ -288,6 +298,14 @@ def _target(values: Values, bucket: str, region: str) -> dict[str, object]:
                 "bucket_in_host": virtual,
                 "region_may_change": amazon,
             }
+    if zonal:
+        return {
+            "scheme": "https",
+            "host": zonal,
+            "base_path": "",
+            "bucket_in_host": True,
+            "region_may_change": False,
+        }
     host = "s3.{region}.amazonaws.com.cn" if region.startswith("cn-") else "s3.{region}.amazonaws.com"
     if virtual:
         plain = bucket.replace("-", "").replace("_", "").replace(".", "")
@@ -342,18 +360,13 @@ def _credentials(values: Values, *, has_provider: bool) -> dict[str, object]:
 
 
 def _refuse_unbuilt(values: Values, credentials: str) -> None:
-    for given, value in values.present():
-        option = given.option
-        if option.effect == LATER:
-            asked = value.partition(":")[0] if isinstance(value, str) else value
-            if asked in option.inert:
-                continue
-        elif option.effect != CHAIN or credentials != "chain" or given.source == ENVIRONMENT:
-            continue
-        visible = option.kind.mask(given.text)
-        raise NotSupportedError(
-            f"the option {given.label} is not supported yet (given {visible}); leave it out"
-        )
+    """Refuse a source of credentials that code asks for and that is not built."""
+    for given, _ in values.present():
+        if given.option.effect == CHAIN and credentials == "chain" and given.source != ENVIRONMENT:
+            visible = given.option.kind.mask(given.text)
+            raise NotSupportedError(
+                f"the option {given.label} is not supported yet (given {visible}); leave it out"
+            )
 
 
 def _parse_retry(retry_config: object) -> FullRetry:

@@ -16,7 +16,17 @@ import os
 from struct import Struct
 
 try:
-    from s3ext._buffer import Buffer, wrap
+    from s3ext._buffer import (
+        ArrowRows,
+        Buffer,
+        arrow_join,
+        arrow_rows,
+        arrow_schema,
+        arrow_stream,
+        page_prefixes,
+        page_rows,
+        wrap,
+    )
     from s3ext._s3ext import ffi, lib
 except ImportError as error:
     raise ImportError(
@@ -36,16 +46,22 @@ __all__ = [
     "COMPLETION",
     "COMPLETIONS",
     "FAILURE",
-    "LIST_ENTRY",
     "NULL",
     "RELEASE_MEMORY",
     "SLICE",
     "UNKNOWN_SIZE",
+    "ArrowRows",
     "Buffer",
+    "arrow_join",
+    "arrow_rows",
+    "arrow_schema",
+    "arrow_stream",
     "at_exit",
     "at_fork",
     "ffi",
     "lib",
+    "page_prefixes",
+    "page_rows",
     "text",
     "wrap",
 ]
@@ -94,7 +110,6 @@ def _checked(layout: str, name: str) -> Struct:
 
 
 SLICE = _checked("@PQQP0Q", "struct s3ext_slice")
-LIST_ENTRY = _checked("@IIIIQq", "struct s3ext_list_entry")
 FAILURE = _checked("@IIIIII", "struct s3ext_delete_failure")
 COMPLETION = _checked("@Qii", "struct s3ext_completion")
 COMPLETIONS: CData = ffi.typeof("struct s3ext_completion[]")

@@ -12,14 +12,16 @@ from s3ext._ffi import ffi, lib, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import AsyncIterable, Coroutine, Iterable, Sequence
     from datetime import timedelta
-    from typing import Any, SupportsIndex, overload
+    from typing import Any, Literal, SupportsIndex, overload
 
     from typing_extensions import Buffer
 
+    from s3ext._arrow import ArrowBatch, ArrowTable
     from s3ext._bytes import Bytes
-    from s3ext._methods import HTTPMethod, PutInput, StoreMethods
+    from s3ext._files import AsyncReadableFile, AsyncWritableFile, ReadableFile, WritableFile
+    from s3ext._methods import HTTPMethod, MetaList, PutInput, StoreMethods
     from s3ext._results import GetResult, ListStream
     from s3ext._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult
 else:
@@ -34,6 +36,8 @@ __all__ = [
     "copy_async",
     "delete",
     "delete_async",
+    "delete_prefix",
+    "delete_prefix_async",
     "get",
     "get_async",
     "get_range",
@@ -46,6 +50,10 @@ __all__ = [
     "list_objects",
     "list_with_delimiter",
     "list_with_delimiter_async",
+    "open_reader",
+    "open_reader_async",
+    "open_writer",
+    "open_writer_async",
     "parse_scheme",
     "put",
     "put_async",
@@ -61,6 +69,8 @@ CHUNK_SIZE = 5 * 1024 * 1024
 MAX_CONCURRENCY = 12
 COALESCE = 1024 * 1024
 LIST_CHUNK = 50
+READ_BUFFER = 1024 * 1024
+WRITE_BUFFER = 10 * 1024 * 1024
 
 
 def get(
@@ -193,16 +203,106 @@ def put_async(
     )
 
 
-def delete(store: StoreMethods, paths: str | Sequence[str]) -> None:
+def open_reader(
+    store: StoreMethods, path: str, *, buffer_size: int = READ_BUFFER, size: int | None = None
+) -> ReadableFile:
+    """Open an object as a binary file to read; see `S3Store.open_reader`."""
+    return store.open_reader(path, buffer_size=buffer_size, size=size)
+
+
+def open_reader_async(
+    store: StoreMethods, path: str, *, buffer_size: int = READ_BUFFER, size: int | None = None
+) -> Coroutine[Any, Any, AsyncReadableFile]:
+    """Open an object as a binary file to read; see `S3Store.open_reader`."""
+    return store.open_reader_async(path, buffer_size=buffer_size, size=size)
+
+
+def open_writer(
+    store: StoreMethods,
+    path: str,
+    *,
+    attributes: Attributes | None = None,
+    buffer_size: int = WRITE_BUFFER,
+    tags: dict[str, str] | None = None,
+    max_concurrency: int = MAX_CONCURRENCY,
+) -> WritableFile:
+    """Open a binary file to write; see `S3Store.open_writer`."""
+    return store.open_writer(
+        path, attributes=attributes, buffer_size=buffer_size, tags=tags, max_concurrency=max_concurrency
+    )
+
+
+def open_writer_async(
+    store: StoreMethods,
+    path: str,
+    *,
+    attributes: Attributes | None = None,
+    buffer_size: int = WRITE_BUFFER,
+    tags: dict[str, str] | None = None,
+    max_concurrency: int = MAX_CONCURRENCY,
+) -> AsyncWritableFile:
+    """Open a binary file to write; see `S3Store.open_writer`."""
+    return store.open_writer_async(
+        path, attributes=attributes, buffer_size=buffer_size, tags=tags, max_concurrency=max_concurrency
+    )
+
+
+def delete(store: StoreMethods, paths: str | Iterable[str]) -> None:
     """Delete one or many objects; see `S3Store.delete`."""
     store.delete(paths)
 
 
-def delete_async(store: StoreMethods, paths: str | Sequence[str]) -> Coroutine[Any, Any, None]:
+def delete_async(
+    store: StoreMethods, paths: str | Iterable[str] | AsyncIterable[str]
+) -> Coroutine[Any, Any, None]:
     """Delete one or many objects; see `S3Store.delete`."""
     return store.delete_async(paths)
 
 
+def delete_prefix(
+    store: StoreMethods, prefix: str | None, *, everything: bool = False, whole_segments: bool = True
+) -> int:
+    """Delete all objects below a prefix; see `S3Store.delete_prefix`."""
+    return store.delete_prefix(prefix, everything=everything, whole_segments=whole_segments)
+
+
+def delete_prefix_async(
+    store: StoreMethods, prefix: str | None, *, everything: bool = False, whole_segments: bool = True
+) -> Coroutine[Any, Any, int]:
+    """Delete all objects below a prefix; see `S3Store.delete_prefix`."""
+    return store.delete_prefix_async(prefix, everything=everything, whole_segments=whole_segments)
+
+
+@overload
+def list_objects(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    offset: str | None = None,
+    chunk_size: int = LIST_CHUNK,
+    return_arrow: Literal[False] = False,
+    whole_segments: bool = True,
+) -> ListStream[MetaList]: ...
+@overload
+def list_objects(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    offset: str | None = None,
+    chunk_size: int = LIST_CHUNK,
+    return_arrow: Literal[True],
+    whole_segments: bool = True,
+) -> ListStream[ArrowBatch]: ...
+@overload
+def list_objects(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    offset: str | None = None,
+    chunk_size: int = LIST_CHUNK,
+    return_arrow: bool,
+    whole_segments: bool = True,
+) -> ListStream[MetaList] | ListStream[ArrowBatch]: ...
 def list_objects(
     store: StoreMethods,
     prefix: str | None = None,
@@ -210,11 +310,48 @@ def list_objects(
     offset: str | None = None,
     chunk_size: int = LIST_CHUNK,
     return_arrow: bool = False,
-) -> ListStream:
+    whole_segments: bool = True,
+) -> ListStream[MetaList] | ListStream[ArrowBatch]:
     """List the objects below a prefix; see `S3Store.list`."""
-    return store.list(prefix, offset=offset, chunk_size=chunk_size, return_arrow=return_arrow)
+    return store.list(
+        prefix,
+        offset=offset,
+        chunk_size=chunk_size,
+        return_arrow=return_arrow,
+        whole_segments=whole_segments,
+    )
 
 
+@overload
+def list_async(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    offset: str | None = None,
+    chunk_size: int = LIST_CHUNK,
+    return_arrow: Literal[False] = False,
+    whole_segments: bool = True,
+) -> ListStream[MetaList]: ...
+@overload
+def list_async(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    offset: str | None = None,
+    chunk_size: int = LIST_CHUNK,
+    return_arrow: Literal[True],
+    whole_segments: bool = True,
+) -> ListStream[ArrowBatch]: ...
+@overload
+def list_async(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    offset: str | None = None,
+    chunk_size: int = LIST_CHUNK,
+    return_arrow: bool,
+    whole_segments: bool = True,
+) -> ListStream[MetaList] | ListStream[ArrowBatch]: ...
 def list_async(
     store: StoreMethods,
     prefix: str | None = None,
@@ -222,23 +359,86 @@ def list_async(
     offset: str | None = None,
     chunk_size: int = LIST_CHUNK,
     return_arrow: bool = False,
-) -> ListStream:
+    whole_segments: bool = True,
+) -> ListStream[MetaList] | ListStream[ArrowBatch]:
     """List the objects below a prefix; see `S3Store.list`."""
-    return store.list_async(prefix, offset=offset, chunk_size=chunk_size, return_arrow=return_arrow)
+    return store.list_async(
+        prefix,
+        offset=offset,
+        chunk_size=chunk_size,
+        return_arrow=return_arrow,
+        whole_segments=whole_segments,
+    )
 
 
+@overload
 def list_with_delimiter(
-    store: StoreMethods, prefix: str | None = None, *, return_arrow: bool = False
-) -> ListResult[Sequence[ObjectMeta]]:
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    return_arrow: Literal[False] = False,
+    whole_segments: bool = True,
+) -> ListResult[Sequence[ObjectMeta]]: ...
+@overload
+def list_with_delimiter(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    return_arrow: Literal[True],
+    whole_segments: bool = True,
+) -> ListResult[ArrowTable]: ...
+@overload
+def list_with_delimiter(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    return_arrow: bool,
+    whole_segments: bool = True,
+) -> ListResult[Sequence[ObjectMeta]] | ListResult[ArrowTable]: ...
+def list_with_delimiter(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    return_arrow: bool = False,
+    whole_segments: bool = True,
+) -> ListResult[Sequence[ObjectMeta]] | ListResult[ArrowTable]:
     """List one level; see `S3Store.list_with_delimiter`."""
-    return store.list_with_delimiter(prefix, return_arrow=return_arrow)
+    return store.list_with_delimiter(prefix, return_arrow=return_arrow, whole_segments=whole_segments)
 
 
+@overload
 def list_with_delimiter_async(
-    store: StoreMethods, prefix: str | None = None, *, return_arrow: bool = False
-) -> Coroutine[Any, Any, ListResult[Sequence[ObjectMeta]]]:
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    return_arrow: Literal[False] = False,
+    whole_segments: bool = True,
+) -> Coroutine[Any, Any, ListResult[Sequence[ObjectMeta]]]: ...
+@overload
+def list_with_delimiter_async(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    return_arrow: Literal[True],
+    whole_segments: bool = True,
+) -> Coroutine[Any, Any, ListResult[ArrowTable]]: ...
+@overload
+def list_with_delimiter_async(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    return_arrow: bool,
+    whole_segments: bool = True,
+) -> Coroutine[Any, Any, ListResult[Sequence[ObjectMeta]] | ListResult[ArrowTable]]: ...
+def list_with_delimiter_async(
+    store: StoreMethods,
+    prefix: str | None = None,
+    *,
+    return_arrow: bool = False,
+    whole_segments: bool = True,
+) -> Coroutine[Any, Any, ListResult[Sequence[ObjectMeta]] | ListResult[ArrowTable]]:
     """List one level; see `S3Store.list_with_delimiter`."""
-    return store.list_with_delimiter_async(prefix, return_arrow=return_arrow)
+    return store.list_with_delimiter_async(prefix, return_arrow=return_arrow, whole_segments=whole_segments)
 
 
 def copy(store: StoreMethods, from_: str, to: str, *, overwrite: bool = True) -> None:

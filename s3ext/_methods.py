@@ -23,9 +23,10 @@ from operator import index
 from s3ext import _operations as operations
 from s3ext import exceptions
 from s3ext._clients import client_for
-from s3ext._ffi import UNKNOWN_SIZE, ffi
+from s3ext._deletes import delete_from, delete_many, delete_one, delete_prefix
+from s3ext._ffi import UNKNOWN_SIZE, ffi, page_rows
 from s3ext._operations import Target, borrowed, writable
-from s3ext._paths import join, list_prefix, strip
+from s3ext._paths import join, key_prefix, list_prefix, strip
 from s3ext._requests import (
     METHODS,
     block,
@@ -36,7 +37,7 @@ from s3ext._requests import (
     put_mode,
     seconds_of,
 )
-from s3ext._results import GetResult, ListStream, list_stream
+from s3ext._results import GetResult, ListStream, get_verified, joined, list_stream
 from s3ext._store_base import StoreConfiguration
 from s3ext._uploads import CHUNK_SIZE, MAX_CONCURRENCY, Upload
 from s3ext._uploads import put as put_steps
@@ -44,16 +45,18 @@ from s3ext._wait import run_async, run_sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
     from datetime import timedelta
     from pathlib import Path
-    from typing import IO, Literal, SupportsIndex, TypeAlias, overload
+    from typing import IO, Any, Literal, SupportsIndex, TypeAlias, overload
 
     from typing_extensions import Buffer
 
+    from s3ext._arrow import ArrowBatch, ArrowTable
     from s3ext._bytes import Bytes
     from s3ext._clients import Client
     from s3ext._ffi import CData
+    from s3ext._files import AsyncReadableFile, AsyncWritableFile, ReadableFile, WritableFile
     from s3ext._requests import GetRequest
     from s3ext._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult
     from s3ext._wait import Steps
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
     Pieces: TypeAlias = list[Bytes]
     Texts: TypeAlias = list[str]
     Metas: TypeAlias = Sequence[ObjectMeta]
+    MetaList: TypeAlias = list[ObjectMeta]
 
     HTTPMethod: TypeAlias = Literal[
         "GET", "PUT", "POST", "HEAD", "PATCH", "TRACE", "DELETE", "OPTIONS", "CONNECT"
@@ -87,6 +91,8 @@ __all__ = ["StoreMethods"]
 
 COALESCE = 1024 * 1024
 LIST_CHUNK = 50
+READ_BUFFER = 1024 * 1024
+WRITE_BUFFER = 10 * 1024 * 1024
 
 
 class StoreMethods(StoreConfiguration):
@@ -97,19 +103,20 @@ class StoreMethods(StoreConfiguration):
     _client: Client
 
     def _connected(self) -> Client:
-        """Return the client of the core's, made at the first use in a process."""
+        """Return the client, made at the first use."""
         try:
-            client = self._client
-            if client.alive:
-                return client
+            return self._client
         except AttributeError:
-            pass
-        client = self._client = client_for(self._settings, self._credential_provider)
-        return client
+            client = self._client = client_for(self._settings, self._credential_provider)
+            return client
+
+    def _key(self, path: str) -> str:
+        """Make the full key of a path."""
+        return join(self._prefix, path, raw=self._configuration.settings.raw_keys)
 
     def _target(self, path: str) -> Target:
-        key = join(self._prefix, path)
-        return Target(self._connected(), key, strip(self._prefix, key))
+        key = self._key(path)
+        return Target(self._connected(), key, strip(self._prefix, key, raw=self._settings.raw_keys))
 
     # ---- get ----
 
@@ -178,7 +185,7 @@ class StoreMethods(StoreConfiguration):
             GenericError: The range begins at or behind the object's end (416).
         """
         first, last = check_range(start, end, length)
-        key = join(self._prefix, path)
+        key = self._key(path)
         view = None if into is None else writable(into, last - first)
         return run_sync(operations.get_range(self._connected(), key, first, last, view))
 
@@ -193,7 +200,7 @@ class StoreMethods(StoreConfiguration):
     ) -> Bytes:
         """Get a range of an object's bytes; see `get_range`."""
         first, last = check_range(start, end, length)
-        key = join(self._prefix, path)
+        key = self._key(path)
         view = None if into is None else writable(into, last - first)
         return await run_async(operations.get_range(self._connected(), key, first, last, view))
 
@@ -256,7 +263,7 @@ class StoreMethods(StoreConfiguration):
         gap = index(coalesce)
         if gap < 0:
             raise OverflowError(f"coalesce must not be negative: {gap}")
-        key = join(self._prefix, path)
+        key = self._key(path)
         places = None if into is None else _places(into, firsts, lasts)
         return operations.get_ranges(self._connected(), key, firsts, lasts, min(gap, UNKNOWN_SIZE), places)
 
@@ -316,7 +323,7 @@ class StoreMethods(StoreConfiguration):
             ValueError: `file` or another argument is nothing that can be put.
         """
         upload = self._upload(path, attributes, tags, mode, use_multipart, chunk_size, max_concurrency)
-        return run_sync(put_steps(upload, file))
+        return run_sync(put_steps(upload, file, on_loop=False))
 
     async def put_async(
         self,
@@ -332,7 +339,7 @@ class StoreMethods(StoreConfiguration):
     ) -> PutResult:
         """Put an object; see `put`. `file` may be an async iterator of buffers."""
         upload = self._upload(path, attributes, tags, mode, use_multipart, chunk_size, max_concurrency)
-        return await run_async(put_steps(upload, file))
+        return await run_async(put_steps(upload, file, on_loop=True))
 
     def _upload(
         self,
@@ -346,6 +353,15 @@ class StoreMethods(StoreConfiguration):
     ) -> Upload:
         settings = self._settings
         name, headers = put_mode(mode)
+        lock = None
+        if name != "overwrite" and settings.conditional_put.startswith("dynamo:"):
+            from s3ext._locks import lock_of  # noqa: PLC0415 - few stores need it
+
+            # The lock is the condition, and the put a plain one.
+            table = lock_of(settings.conditional_put)
+            assert table is not None
+            lock = table, dict(headers).get("if-match")
+            headers = []
         if name != "overwrite" and settings.conditional_put == "disabled":
             raise exceptions.NotSupportedError(
                 "conditional puts are disabled by conditional_put", operation="put"
@@ -355,43 +371,198 @@ class StoreMethods(StoreConfiguration):
             headers += put_headers(attributes, sent, settings.default_content_type)
         return Upload(
             self._connected(),
-            join(self._prefix, path),
+            self._key(path),
             name,
             headers,
             multipart=use_multipart,
             chunk_size=chunk_size,
             window=max_concurrency,
+            lock=lock,
+        )
+
+    # ---- files ----
+
+    def open_reader(
+        self, path: str, *, buffer_size: int = READ_BUFFER, size: int | None = None
+    ) -> ReadableFile:
+        """Open an object as a binary file to read.
+
+        Args:
+            path: The object's path, relative to the store's prefix.
+            buffer_size: Bytes that a request brings at least, and that are kept for the next reads; default
+                1 MiB.
+            size: The object's size, if it is known: no request is made then before the first read. A smaller
+                one cuts the object off, a larger one is an OSError when what is not there is read.
+
+        Returns:
+            A file as of `open(..., "rb")`, of the version that the object has now.
+
+        Raises:
+            ValueError: `buffer_size` is below 1, or `size` negative.
+        """
+        from s3ext._files import ReadableFile, content_of  # noqa: PLC0415 - for those who want files
+
+        return ReadableFile(run_sync(content_of(self._target(path), buffer_size, size)))
+
+    async def open_reader_async(
+        self, path: str, *, buffer_size: int = READ_BUFFER, size: int | None = None
+    ) -> AsyncReadableFile:
+        """Open an object as a binary file whose methods are awaited; see `open_reader`."""
+        from s3ext._files import AsyncReadableFile, content_of  # noqa: PLC0415 - as above
+
+        return AsyncReadableFile(await run_async(content_of(self._target(path), buffer_size, size)))
+
+    def open_writer(
+        self,
+        path: str,
+        *,
+        attributes: Attributes | None = None,
+        buffer_size: int = WRITE_BUFFER,
+        tags: dict[str, str] | None = None,
+        max_concurrency: int = MAX_CONCURRENCY,
+    ) -> WritableFile:
+        """Open a binary file to write, which becomes an object when it is closed.
+
+        Args:
+            path: The object's path, relative to the store's prefix.
+            attributes: Content headers, storage class and user metadata.
+            buffer_size: Bytes that are kept here until they are sent; less than that in all is one request,
+                more is put in parts of that size. Default 10 MiB.
+            tags: Tags of the object.
+            max_concurrency: Parts in flight; default 12. No more of them is in memory.
+
+        Returns:
+            A file as of `open(..., "wb")`. Nothing is written unless it is closed, and nothing if a `with`
+            block ends in an exception.
+
+        Raises:
+            ValueError: A number is below 1, or an attribute is none.
+        """
+        from s3ext._files import WritableFile, Writing  # noqa: PLC0415 - as above
+
+        return WritableFile(
+            Writing(self._upload(path, attributes, tags, None, None, buffer_size, max_concurrency))
+        )
+
+    def open_writer_async(
+        self,
+        path: str,
+        *,
+        attributes: Attributes | None = None,
+        buffer_size: int = WRITE_BUFFER,
+        tags: dict[str, str] | None = None,
+        max_concurrency: int = MAX_CONCURRENCY,
+    ) -> AsyncWritableFile:
+        """Open a binary file whose methods are awaited; see `open_writer`. Not to be awaited itself."""
+        from s3ext._files import AsyncWritableFile, Writing  # noqa: PLC0415 - as above
+
+        return AsyncWritableFile(
+            Writing(self._upload(path, attributes, tags, None, None, buffer_size, max_concurrency))
         )
 
     # ---- delete ----
 
-    def delete(self, paths: str | Sequence[str]) -> None:
+    def delete(self, paths: str | Iterable[str]) -> None:
         """Delete one or many objects. One that does not exist is no error.
 
         Args:
-            paths: A path, or a sequence of them, relative to the store's prefix. Many are deleted in bulk,
-                1,000 a request, unless the store has `disable_bulk_delete`.
+            paths: A path, or an iterable of any number of them, relative to the store's prefix. Many are
+                deleted in bulk, 1,000 a request, unless the store has `disable_bulk_delete`. A list or tuple
+                is checked as a whole before anything is deleted; what an iterator gives, as it comes.
 
         Raises:
             GenericError: The server refused a key; others may be gone.
-            TypeError: `paths` is neither a str nor a sequence of str.
+            TypeError: `paths` is neither a str nor an iterable of str.
+            ValueError: `paths` is an async iterable; `delete_async` takes it.
         """
         run_sync(self._delete(paths))
 
-    async def delete_async(self, paths: str | Sequence[str]) -> None:
-        """Delete one or many objects; see `delete`."""
-        await run_async(self._delete(paths))
+    async def delete_async(self, paths: str | Iterable[str] | AsyncIterable[str]) -> None:
+        """Delete one or many objects; see `delete`. `paths` may be an async iterable."""
+        begin = None if isinstance(paths, str) else getattr(paths, "__aiter__", None)
+        if begin is None:
+            await run_async(self._delete(paths))
+        else:
+            await run_async(delete_from(self._connected(), begin(), self._key))
 
-    def _delete(self, paths: str | Sequence[str]) -> Steps[None]:
+    def _delete(self, paths: Any) -> Steps[None]:
         if isinstance(paths, str):
-            return operations.delete_one(self._connected(), join(self._prefix, paths))
-        if not _is_sequence(paths):
+            return delete_one(self._connected(), self._key(paths))
+        if isinstance(paths, (bytes, bytearray, memoryview)) or not hasattr(paths, "__iter__"):
+            if hasattr(paths, "__aiter__"):
+                raise ValueError("Async input not allowed in 'delete'. Use 'delete_async'.")
             raise TypeError("Expected string path or sequence of string paths.")
-        keys = [join(self._prefix, path) for path in paths]
-        return operations.delete_many(self._connected(), keys, bulk=not self._settings.disable_bulk_delete)
+        keys = map(self._key, paths)
+        return delete_many(self._connected(), [*keys] if _is_sequence(paths) else keys)
+
+    def delete_prefix(
+        self, prefix: str | None, *, everything: bool = False, whole_segments: bool = True
+    ) -> int:
+        """Delete all objects below a prefix: lists them and deletes them in bulk meanwhile. Not in obstore.
+
+        Args:
+            prefix: Relative to the store's prefix. Whole path segments: `"a/b"` deletes `a/b/c`, neither
+                `a/b` nor `a/bc`.
+            everything: Must be True for an empty prefix, which deletes all that the store has.
+            whole_segments: False takes the prefix as it is, to the character; see `list`.
+
+        Returns:
+            How many objects were deleted. In a versioned bucket their versions stay.
+
+        Raises:
+            ValueError: The prefix is empty, and `everything` is not True.
+            GenericError: The server refused a key; others are gone.
+        """
+        return run_sync(self._delete_prefix(prefix, everything=everything, whole_segments=whole_segments))
+
+    async def delete_prefix_async(
+        self, prefix: str | None, *, everything: bool = False, whole_segments: bool = True
+    ) -> int:
+        """Delete all objects below a prefix; see `delete_prefix`."""
+        steps = self._delete_prefix(prefix, everything=everything, whole_segments=whole_segments)
+        return await run_async(steps)
+
+    def _delete_prefix(self, prefix: str | None, *, everything: bool, whole_segments: bool) -> Steps[int]:
+        if not everything and (prefix is None or prefix in {"", "/"}):
+            raise ValueError(
+                "the prefix is empty: this would delete every object of the store; "
+                "give everything=True if that is meant"
+            )
+        query = self._list_query(prefix, None, whole_segments=whole_segments)
+        return delete_prefix(self._connected(), query)
 
     # ---- list ----
 
+    @overload
+    def list(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = LIST_CHUNK,
+        return_arrow: Literal[False] = False,
+        whole_segments: bool = True,
+    ) -> ListStream[MetaList]: ...
+    @overload
+    def list(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = LIST_CHUNK,
+        return_arrow: Literal[True],
+        whole_segments: bool = True,
+    ) -> ListStream[ArrowBatch]: ...
+    @overload
+    def list(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = LIST_CHUNK,
+        return_arrow: bool,
+        whole_segments: bool = True,
+    ) -> ListStream[MetaList] | ListStream[ArrowBatch]: ...
     def list(
         self,
         prefix: str | None = None,
@@ -399,26 +570,69 @@ class StoreMethods(StoreConfiguration):
         offset: str | None = None,
         chunk_size: int = LIST_CHUNK,
         return_arrow: bool = False,
-    ) -> ListStream:
+        whole_segments: bool = True,
+    ) -> ListStream[MetaList] | ListStream[ArrowBatch]:
         """List the objects below a prefix, in the order of their keys.
 
         Args:
-            prefix: Whole path segments, relative to the store's prefix: `"a/b"` lists `a/b/c`, not `a/bc`.
+            prefix: Relative to the store's prefix. Whole path segments: `"a/b"` lists `a/b/c`, not `a/bc`.
             offset: Only objects whose path comes behind this one, which need not exist.
             chunk_size: Objects of a chunk; default 50.
-            return_arrow: Chunks are Arrow record batches; not built yet.
+            return_arrow: Chunks are Arrow record batches instead of lists of ObjectMeta: arro3's where
+                arro3-core is installed, else `s3ext._arrow.RecordBatch`, which every Arrow library takes.
+            whole_segments: False takes the prefix as it is, to the character: `"logs/2024-1"` lists
+                `logs/2024-10/x` and `logs/2024-11.gz`.
 
         Returns:
             An iterator and async iterator of chunks, with `collect()` and `collect_async()`. No request is
             made before the first chunk is asked for.
 
         Raises:
-            NotSupportedError: `return_arrow` is true.
+            InvalidPathError: The prefix or the offset breaks a rule for paths.
         """
+        query = self._list_query(prefix, offset, whole_segments=whole_segments)
+        make: Callable[[int, int, bool], Any] = page_rows
+        together: Callable[[Any], Any] = joined
         if return_arrow:
-            raise exceptions.NotSupportedError("return_arrow is not supported yet", operation="list")
-        return list_stream(self._connected, self._prefix, self._list_query(prefix, offset), index(chunk_size))
+            from s3ext._arrow import chunk_of, page_batch  # noqa: PLC0415 - for those who want it
 
+            make, together = page_batch, chunk_of
+        if offset is not None and self._settings.service == "s3express":
+            from s3ext._express import behind  # noqa: PLC0415 - few stores are of this kind
+
+            make = behind(self._offset(offset), make)
+        return list_stream(self._connected, self._prefix, query, index(chunk_size), make, together)
+
+    @overload
+    def list_async(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = LIST_CHUNK,
+        return_arrow: Literal[False] = False,
+        whole_segments: bool = True,
+    ) -> ListStream[MetaList]: ...
+    @overload
+    def list_async(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = LIST_CHUNK,
+        return_arrow: Literal[True],
+        whole_segments: bool = True,
+    ) -> ListStream[ArrowBatch]: ...
+    @overload
+    def list_async(
+        self,
+        prefix: str | None = None,
+        *,
+        offset: str | None = None,
+        chunk_size: int = LIST_CHUNK,
+        return_arrow: bool,
+        whole_segments: bool = True,
+    ) -> ListStream[MetaList] | ListStream[ArrowBatch]: ...
     def list_async(
         self,
         prefix: str | None = None,
@@ -426,44 +640,80 @@ class StoreMethods(StoreConfiguration):
         offset: str | None = None,
         chunk_size: int = LIST_CHUNK,
         return_arrow: bool = False,
-    ) -> ListStream:
+        whole_segments: bool = True,
+    ) -> ListStream[MetaList] | ListStream[ArrowBatch]:
         """List the objects below a prefix; the same as `list`, whose result works in both worlds."""
         return StoreMethods.list(
-            self, prefix, offset=offset, chunk_size=chunk_size, return_arrow=return_arrow
+            self,
+            prefix,
+            offset=offset,
+            chunk_size=chunk_size,
+            return_arrow=return_arrow,
+            whole_segments=whole_segments,
         )
 
+    @overload
     def list_with_delimiter(
-        self, prefix: str | None = None, *, return_arrow: bool = False
-    ) -> ListResult[Metas]:
+        self, prefix: str | None = None, *, return_arrow: Literal[False] = False, whole_segments: bool = True
+    ) -> ListResult[Metas]: ...
+    @overload
+    def list_with_delimiter(
+        self, prefix: str | None = None, *, return_arrow: Literal[True], whole_segments: bool = True
+    ) -> ListResult[ArrowTable]: ...
+    @overload
+    def list_with_delimiter(
+        self, prefix: str | None = None, *, return_arrow: bool, whole_segments: bool = True
+    ) -> ListResult[Metas] | ListResult[ArrowTable]: ...
+    def list_with_delimiter(
+        self, prefix: str | None = None, *, return_arrow: bool = False, whole_segments: bool = True
+    ) -> ListResult[Metas] | ListResult[ArrowTable]:
         """List one level: the objects right below a prefix, and the prefixes there.
 
         Args:
-            prefix: Whole path segments, relative to the store's prefix.
-            return_arrow: Objects are an Arrow table; not built yet.
+            prefix: Relative to the store's prefix; whole path segments.
+            return_arrow: Objects are an Arrow table: arro3's where arro3-core is installed, else
+                `s3ext._arrow.Table`, which every Arrow library takes.
+            whole_segments: False takes the prefix as it is, to the character; see `list`.
 
         Returns:
             `objects`, and `common_prefixes`, sorted and without a trailing `/`.
 
         Raises:
-            NotSupportedError: `return_arrow` is true.
+            InvalidPathError: The prefix breaks a rule for paths.
         """
-        return run_sync(self._list_level(prefix, return_arrow=return_arrow))
+        return run_sync(self._list_level(prefix, arrow=return_arrow, whole_segments=whole_segments))
 
+    @overload
     async def list_with_delimiter_async(
-        self, prefix: str | None = None, *, return_arrow: bool = False
-    ) -> ListResult[Metas]:
+        self, prefix: str | None = None, *, return_arrow: Literal[False] = False, whole_segments: bool = True
+    ) -> ListResult[Metas]: ...
+    @overload
+    async def list_with_delimiter_async(
+        self, prefix: str | None = None, *, return_arrow: Literal[True], whole_segments: bool = True
+    ) -> ListResult[ArrowTable]: ...
+    @overload
+    async def list_with_delimiter_async(
+        self, prefix: str | None = None, *, return_arrow: bool, whole_segments: bool = True
+    ) -> ListResult[Metas] | ListResult[ArrowTable]: ...
+    async def list_with_delimiter_async(
+        self, prefix: str | None = None, *, return_arrow: bool = False, whole_segments: bool = True
+    ) -> ListResult[Metas] | ListResult[ArrowTable]:
         """List one level; see `list_with_delimiter`."""
-        return await run_async(self._list_level(prefix, return_arrow=return_arrow))
+        return await run_async(self._list_level(prefix, arrow=return_arrow, whole_segments=whole_segments))
 
-    def _list_level(self, prefix: str | None, *, return_arrow: bool) -> Steps[ListResult[Metas]]:
-        if return_arrow:
-            raise exceptions.NotSupportedError(
-                "return_arrow is not supported yet", operation="list_with_delimiter"
-            )
-        query = self._list_query(prefix, None, delimiter=True)
-        return operations.list_with_delimiter(self._connected(), self._prefix, query)
+    def _list_level(
+        self, prefix: str | None, *, arrow: bool, whole_segments: bool
+    ) -> Steps[ListResult[Metas] | ListResult[ArrowTable]]:
+        query = self._list_query(prefix, None, delimiter=True, whole_segments=whole_segments)
+        if not arrow:
+            return operations.list_with_delimiter(self._connected(), self._prefix, query, page_rows, joined)
+        from s3ext._arrow import page_batch, table_of  # noqa: PLC0415 - for those who want it
 
-    def _list_query(self, prefix: str | None, offset: str | None, *, delimiter: bool = False) -> bytes:
+        return operations.list_with_delimiter(self._connected(), self._prefix, query, page_batch, table_of)
+
+    def _list_query(
+        self, prefix: str | None, offset: str | None, *, delimiter: bool = False, whole_segments: bool = True
+    ) -> bytes:
         """Make the query that all pages of a listing share.
 
         Keys are asked for in URL encoding, unlike in obstore: XML cannot carry every key.
@@ -471,12 +721,22 @@ class StoreMethods(StoreConfiguration):
         query = [("list-type", "2"), ("encoding-type", "url")]
         if delimiter:
             query.append(("delimiter", "/"))
-        within = list_prefix(self._prefix, prefix)
+        raw = self._settings.raw_keys
+        if whole_segments:
+            within = list_prefix(self._prefix, prefix, raw=raw)
+        else:
+            within = key_prefix(self._prefix, prefix)
         if within:
             query.append(("prefix", within))
-        if offset is not None:
-            query.append(("start-after", join(self._prefix, offset, root=True)))
+        # Listings of S3 Express are in no order, and cannot start anywhere.
+        if offset is not None and self._settings.service != "s3express":
+            query.append(("start-after", self._offset(offset)))
         return block(query)
+
+    def _offset(self, offset: str) -> str:
+        if self._settings.raw_keys:
+            return key_prefix(self._prefix, offset)
+        return join(self._prefix, offset, root=True)
 
     # ---- copy ----
 
@@ -486,12 +746,14 @@ class StoreMethods(StoreConfiguration):
         Args:
             from_: Path of the source.
             to: Path of the copy.
-            overwrite: Whether the copy may replace an object. S3 has no condition for this; False is not
-                supported yet.
+            overwrite: Whether the copy may replace an object. S3 has several ways not to, of which the
+                store's `copy_if_not_exists` chooses one.
 
         Raises:
-            NotSupportedError: `overwrite` is False.
+            AlreadyExistsError: With `overwrite=False`, there is an object already.
+            NotSupportedError: `overwrite` is False, and the store has no `copy_if_not_exists`.
             NotFoundError: There is no source.
+            PreconditionError: The source, too large for one request, changed while it was copied.
         """
         run_sync(self._copy(from_, to, overwrite=overwrite))
 
@@ -505,11 +767,13 @@ class StoreMethods(StoreConfiguration):
         Args:
             from_: Path of the source.
             to: The new path.
-            overwrite: Whether an object there may be replaced; False is not supported yet.
+            overwrite: Whether an object there may be replaced; see `copy`.
 
         Raises:
-            NotSupportedError: `overwrite` is False.
+            AlreadyExistsError: With `overwrite=False`, there is an object already.
+            NotSupportedError: `overwrite` is False, and the store has no `copy_if_not_exists`.
             NotFoundError: There is no source.
+            BaseError: Whatever made the copy fail. The source is there then.
         """
         run_sync(self._copy(from_, to, overwrite=overwrite, rename=True))
 
@@ -518,12 +782,12 @@ class StoreMethods(StoreConfiguration):
         await run_async(self._copy(from_, to, overwrite=overwrite, rename=True))
 
     def _copy(self, from_: str, to: str, *, overwrite: bool, rename: bool = False) -> Steps[None]:
-        source, key = join(self._prefix, from_), join(self._prefix, to)
-        if not overwrite:
-            raise exceptions.NotSupportedError(
-                "Operation not supported: S3 does not support copy-if-not-exists", operation="copy", key=key
-            )
-        return (operations.rename if rename else operations.copy)(self._connected(), source, key)
+        source, key = self._key(from_), self._key(to)
+        from s3ext import _copies as copies  # noqa: PLC0415 - few programs copy
+
+        return (copies.rename if rename else copies.copy)(
+            self._connected(), source, key, overwrite=overwrite
+        )
 
     # ---- sign ----
 
@@ -537,10 +801,13 @@ class StoreMethods(StoreConfiguration):
         Args:
             method: HTTP method that the URL is for, in upper case.
             paths: The object's path, or several, relative to the store's prefix.
-            expires_in: How long it is valid; S3 takes at most 7 days.
+            expires_in: How long it is valid, in whole seconds; S3 takes at most 7 days, and no URL outlives
+                the session token that it was signed with.
 
         Returns:
-            A URL, or a list of URLs if `paths` is a sequence.
+            A URL, or a list of URLs if `paths` is a sequence. It carries the session token and the consent
+            to pay, if there are any; headers of encryption cannot be in it, so that objects of SSE-C are out
+            of its reach. Keys sign it with `skip_signature`, too.
 
         Raises:
             ValueError: There is no such method, or `expires_in` is shorter than a second.
@@ -565,9 +832,9 @@ class StoreMethods(StoreConfiguration):
             raise ValueError(f"Unsupported HTTP method {method}")
         seconds = seconds_of(expires_in)
         if isinstance(paths, str):
-            keys = [join(self._prefix, paths)]
+            keys = [self._key(paths)]
         elif _is_sequence(paths):
-            keys = [join(self._prefix, path) for path in paths]
+            keys = [self._key(path) for path in paths]
         else:
             raise TypeError("Expected string path or sequence of string paths.")
         return operations.sign(self._connected(), method, keys, seconds)
@@ -577,6 +844,8 @@ class StoreMethods(StoreConfiguration):
 
 
 def _get_whole(target: Target, into: CData | None) -> Steps[GetResult]:
+    if target.client.settings.verify_checksums:
+        return (yield from get_verified(target, b"", b"", into))
     if into is not None:
         found = yield from operations.get_into(target, b"", b"", into)
     else:
@@ -606,6 +875,8 @@ def _get_with(target: Target, request: GetRequest, into: CData | None) -> Steps[
             # The server says it in its own words.
             into = None
             end = UNKNOWN_SIZE
+    if request.kind == "whole" and target.client.settings.verify_checksums:
+        return (yield from get_verified(target, headers, query, into))
     if into is None:
         found = yield from operations.get_part(target, headers, query, start, end)
         return GetResult(target, query, found, min(end, found.meta["size"]))

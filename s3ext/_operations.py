@@ -10,21 +10,33 @@ closed half-way; a buffer that the core may touch is in the operation's `keep` f
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import UTC, datetime
 
 from s3ext import exceptions
 from s3ext._bytes import Bytes
-from s3ext._errors import failure, plain_failure, refused_delete
-from s3ext._ffi import FAILURE, LIST_ENTRY, NULL, RELEASE_MEMORY, SLICE, UNKNOWN_SIZE, ffi, lib, text, wrap
-from s3ext._wait import Begin, Operation
+from s3ext._errors import failure, plain_failure
+from s3ext._ffi import (
+    NULL,
+    RELEASE_MEMORY,
+    SLICE,
+    UNKNOWN_SIZE,
+    ffi,
+    lib,
+    page_prefixes,
+    page_rows,
+    text,
+    wrap,
+)
+from s3ext._wait import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from s3ext._clients import Client
     from s3ext._ffi import CData
+    from s3ext._settings import Settings
     from s3ext._types import ListResult, ObjectMeta, PutResult
     from s3ext._wait import Steps
 
@@ -34,9 +46,6 @@ __all__ = [
     "Target",
     "borrowed",
     "check_token",
-    "copy",
-    "delete_many",
-    "delete_one",
     "get_into",
     "get_part",
     "get_range",
@@ -51,16 +60,11 @@ __all__ = [
     "page_operation",
     "put_result",
     "range_operation",
-    "rename",
     "sign",
     "writable",
 ]
 
 NO_TIME = -(2**63)
-BULK = 1000
-"""Keys of one DeleteObjects request, by S3's limit."""
-BULK_IN_FLIGHT = 4
-SINGLE_IN_FLIGHT = 20
 URL_BYTES = 4096
 
 
@@ -358,113 +362,6 @@ def put_result(operation: Operation, key: str) -> PutResult:
     return {"e_tag": e_tag, "version": text(result.version, result.version_size)}
 
 
-def delete_one(client: Client, key: str) -> Steps[None]:
-    """Delete an object; one that does not exist is no error."""
-    operation = _delete_operation(client, key)
-    try:
-        yield operation
-        _check_delete(operation, key)
-    finally:
-        operation.release()
-
-
-def delete_many(client: Client, keys: Sequence[str], *, bulk: bool) -> Steps[None]:
-    """Delete objects: in bulk, or one by one, several requests at a time.
-
-    Everything that was begun is waited for; then the first failure is raised.
-    """
-    if bulk:
-        blocks = (list(keys[at : at + BULK]) for at in range(0, len(keys), BULK))
-        requests: Iterable[tuple[Operation, str | None]] = (
-            (_bulk_operation(client, block), None) for block in blocks
-        )
-        most = BULK_IN_FLIGHT
-    else:
-        requests = ((_delete_operation(client, key), key) for key in keys)
-        most = SINGLE_IN_FLIGHT
-    under_way: deque[tuple[Operation, str | None]] = deque()
-    first: Exception | None = None
-    try:
-        for operation, key in requests:
-            under_way.append((operation, key))
-            yield Begin(operation)
-            if len(under_way) == most:
-                first = yield from _finish_delete(under_way)
-                if first is not None:
-                    break
-        while under_way:
-            error = yield from _finish_delete(under_way)
-            first = first or error
-    finally:
-        for operation, _ in under_way:
-            operation.release()
-    if first is not None:
-        raise first
-
-
-def _finish_delete(under_way: deque[tuple[Operation, str | None]]) -> Steps[Exception | None]:
-    """Wait for the oldest request, and return how it failed."""
-    operation, key = under_way[0]
-    yield operation
-    try:
-        _check_delete(operation, key)
-    except Exception as error:  # noqa: BLE001 - raised when the others have ended
-        return error
-    finally:
-        operation.release()
-        under_way.popleft()
-    return None
-
-
-def _delete_operation(client: Client, key: str) -> Operation:
-    raw = key.encode()
-    return Operation(lib.s3ext_op_delete(client.handle, raw, len(raw), NULL, 0, NULL, 0), client)
-
-
-def _bulk_operation(client: Client, keys: Sequence[str]) -> Operation:
-    block = "".join(f"{key}\0" for key in keys).encode()
-    return Operation(lib.s3ext_op_delete_many(client.handle, block, len(block), len(keys)), client)
-
-
-def _check_delete(operation: Operation, key: str | None) -> None:
-    """Raise for a delete that failed, or for the first key that a bulk delete refused."""
-    result = lib.s3ext_op_result(operation.handle)
-    if result.code:
-        raise failure(operation, "delete", key)
-    if result.failure_count:
-        words: bytes = ffi.unpack(result.text, result.text_size)
-        row = FAILURE.unpack_from(ffi.buffer(result.failures, FAILURE.size))
-        refused, code, message = (
-            words[at : at + size].decode("utf-8", "replace")
-            for at, size in zip(row[0::2], row[1::2], strict=True)
-        )
-        raise refused_delete(operation.client.bucket, refused, code, message)
-
-
-def copy(client: Client, source: str, key: str, name: str = "copy") -> Steps[None]:
-    """Copy an object within the bucket."""
-    raw_source, raw = source.encode(), key.encode()
-    operation = Operation(
-        lib.s3ext_op_copy(client.handle, raw_source, len(raw_source), raw, len(raw), NULL, 0), client
-    )
-    try:
-        yield operation
-        if lib.s3ext_op_result(operation.handle).code:
-            raise failure(operation, name, key)
-    finally:
-        operation.release()
-
-
-def rename(client: Client, source: str, key: str) -> Steps[None]:
-    """Copy an object, then delete the source. Onto itself it only looks whether the object exists."""
-    if source == key:
-        # A copy onto itself followed by the delete would lose the object where a server allows such a copy.
-        yield from head(Target(client, key, key))
-        return
-    yield from copy(client, source, key, "rename")
-    yield from delete_one(client, source)
-
-
 # ---- lists ----
 
 
@@ -472,14 +369,14 @@ class Page:
     """A page of a listing.
 
     Attributes:
-        objects: The objects, paths relative to the store's prefix.
+        objects: The objects, paths relative to the store's prefix: what the page's maker makes of them.
         prefixes: The common prefixes, likewise, without a trailing `/`.
         token: What asks for the next page; None on the last one.
     """
 
     __slots__ = ("objects", "prefixes", "token")
 
-    def __init__(self, objects: list[ObjectMeta], prefixes: list[str], token: str | None) -> None:
+    def __init__(self, objects: Any, prefixes: list[str], token: str | None) -> None:
         self.objects = objects
         self.prefixes = prefixes
         self.token = token
@@ -492,75 +389,68 @@ def page_operation(client: Client, query: bytes, token: str | None) -> Operation
     return Operation(lib.s3ext_op_list(client.handle, query, len(query)), client)
 
 
-def page_of(operation: Operation, prefix: str | None, name: str) -> Page:
+def page_of(
+    operation: Operation,
+    prefix: str | None,
+    name: str,
+    make: Callable[[int, int, bool], Any] = page_rows,
+    *,
+    raw: bool = False,
+) -> Page:
     """Turn the result of a request for a page into metadata.
 
     Args:
         operation: The request, done.
         prefix: The store's prefix.
         name: The operation's name, for errors.
+        make: Makes the objects from the result's address, the bytes of a key to skip, and `raw`.
+        raw: Whether keys keep a trailing `/`.
     """
     result = lib.s3ext_op_result(operation.handle)
     if result.code:
         raise failure(operation, name)
-    words = ffi.unpack(result.text, result.text_size) if result.text_size else b""
-    skip = len(prefix) + 1 if prefix else 0
-    objects = LIST_ENTRY.iter_unpack(ffi.buffer(result.objects, LIST_ENTRY.size * result.object_count))
-    prefixes = LIST_ENTRY.iter_unpack(ffi.buffer(result.prefixes, LIST_ENTRY.size * result.prefix_count))
-    moment, utc = datetime.fromtimestamp, UTC
-    metas: list[ObjectMeta] = []
-    if words.isascii():
-        # Then offsets in bytes are offsets in characters, and slices need no decoding.
-        line = words.decode("ascii")
-        for key_at, key_size, tag_at, tag_size, size, modified in objects:
-            key = line[key_at + skip : key_at + key_size]
-            metas.append(
-                {
-                    "path": key[:-1] if key[-1:] == "/" else key,
-                    "last_modified": moment(modified / 1e6, utc),
-                    "size": size,
-                    "e_tag": line[tag_at : tag_at + tag_size] or None,
-                    "version": None,
-                }
-            )
-        names = [line[at + skip : at + size] for at, size, *_ in prefixes]
-    else:
-        skip = len(prefix.encode()) + 1 if prefix else 0
-        for key_at, key_size, tag_at, tag_size, size, modified in objects:
-            key = words[key_at + skip : key_at + key_size].decode("utf-8", "surrogateescape")
-            metas.append(
-                {
-                    "path": key[:-1] if key[-1:] == "/" else key,
-                    "last_modified": moment(modified / 1e6, utc),
-                    "size": size,
-                    "e_tag": words[tag_at : tag_at + tag_size].decode("utf-8", "replace") or None,
-                    "version": None,
-                }
-            )
-        names = [words[at + skip : at + size].decode("utf-8", "surrogateescape") for at, size, *_ in prefixes]
+    address = int(ffi.cast("uintptr_t", result))
+    skip = len(prefix.encode()) + 1 if prefix else 0
     return Page(
-        metas, [name.removesuffix("/") for name in names], text(result.next_token, result.next_token_size)
+        make(address, skip, raw),
+        page_prefixes(address, skip, raw) if result.prefix_count else [],
+        text(result.next_token, result.next_token_size),
     )
 
 
 def list_with_delimiter(
-    client: Client, prefix: str | None, query: bytes
-) -> Steps[ListResult[Sequence[ObjectMeta]]]:
-    """List one level: the objects, and the common prefixes, sorted and unique."""
-    objects: list[ObjectMeta] = []
+    client: Client,
+    prefix: str | None,
+    query: bytes,
+    make: Callable[[int, int, bool], Any],
+    join: Callable[[list[Any]], Any],
+) -> Steps[ListResult[Any]]:
+    """List one level.
+
+    Args:
+        client: The client.
+        prefix: The store's prefix.
+        query: The pair block that all pages share.
+        make: Makes the objects of a page; see `page_of`.
+        join: Makes one of those of all pages.
+
+    Returns:
+        The objects, and the common prefixes, sorted and unique.
+    """
+    pages: list[Any] = []
     prefixes: set[str] = set()
     token: str | None = None
     while True:
         operation = page_operation(client, query, token)
         try:
             yield operation
-            page = page_of(operation, prefix, "list_with_delimiter")
+            page = page_of(operation, prefix, "list_with_delimiter", make, raw=client.settings.raw_keys)
         finally:
             operation.release()
-        objects += page.objects
+        pages.append(page.objects)
         prefixes.update(page.prefixes)
         if page.token is None:
-            return {"common_prefixes": sorted(prefixes), "objects": objects}
+            return {"common_prefixes": sorted(prefixes), "objects": join(pages)}
         check_token(client, token, page.token)
         token = page.token
 
@@ -581,7 +471,13 @@ def check_token(client: Client, last: str | None, token: str) -> None:
 
 
 def sign(client: Client, method: str, keys: Sequence[str], seconds: int) -> Steps[list[str]]:
-    """Make presigned URLs; only credentials may have to be waited for."""
+    """Make presigned URLs; only credentials may have to be waited for.
+
+    It takes keys, wherever other requests are not signed, and those of the store rather than of a session.
+    """
+    if client.settings.skip_signature:
+        client = client.beside("sign", _signing)
+    client = client.besides_session()
     operation = Operation(lib.s3ext_op_credentials(client.handle), client)
     try:
         yield operation
@@ -590,6 +486,12 @@ def sign(client: Client, method: str, keys: Sequence[str], seconds: int) -> Step
     finally:
         operation.release()
     return [_presigned(client, method.encode(), key, seconds) for key in keys]
+
+
+def _signing(settings: Settings) -> Settings:
+    return settings.changed(
+        skip_signature=False, credentials="static" if settings.credentials == "none" else settings.credentials
+    )
 
 
 def _presigned(client: Client, method: bytes, key: str, seconds: int) -> str:

@@ -5,7 +5,7 @@ typed dictionaries and the README's table all follow it. What of them counts is 
 means in `_configuration.py`, how a value is written in `_kinds.py`.
 
 Effects: `NOW` is built. `HARMLESS` is accepted and without effect so far, and no result is wrong for that.
-`LATER` is not built: a value that asks for something raises NotSupportedError. `CHAIN` is a source of
+`CHAIN` is a source of
 credentials that is not built: given in code, it raises where nothing stronger (keys, a provider,
 skip_signature) makes it moot; from the environment, the first request does.
 """
@@ -15,8 +15,8 @@ from __future__ import annotations
 from s3ext._kinds import (
     Base,
     Base64Key,
-    CertificateText,
     Certificates,
+    CertificateText,
     Choice,
     Count,
     Duration,
@@ -45,7 +45,6 @@ __all__ = [
     "CLIENT_KEYS",
     "CONFIG_KEYS",
     "HARMLESS",
-    "LATER",
     "NOW",
     "OPTIONS",
     "RETRY",
@@ -57,7 +56,6 @@ __all__ = [
 
 NOW = "now"
 HARMLESS = "harmless"
-LATER = "later"
 CHAIN = "chain"
 
 S3 = "s3"
@@ -75,20 +73,20 @@ class Option:
         aliases: Every spelling that keyword arguments and `config=` take, in lower case, the canonical first.
         environment: Every environment variable, the strongest first.
         default: The default, as one would write it; None if the option is off or has none.
-        effect: `NOW`, `HARMLESS`, `LATER` or `CHAIN`, see the top of this file.
-        inert: Of a `LATER` option, the values, of a mode the first words, that ask for nothing unbuilt.
+        effect: `NOW`, `HARMLESS` or `CHAIN`, see the top of this file.
         ours: Whether obstore lacks the option; such options are not in `__getnewargs_ex__`.
         obstore_name: The spelling that obstore takes.
         doc: What the option does.
+        differs: Where obstore does something else.
     """
 
     __slots__ = (
         "aliases",
         "default",
+        "differs",
         "doc",
         "effect",
         "environment",
-        "inert",
         "kind",
         "name",
         "obstore_name",
@@ -107,17 +105,17 @@ class Option:
         environment: tuple[str, ...] | None = None,
         default: str | None = None,
         effect: str = NOW,
-        inert: tuple[object, ...] = (),
         ours: bool = False,
         obstore_name: str = "",
+        differs: str = "",
     ) -> None:
         self.section = section
         self.name = name
         self.kind = kind
         self.doc = doc
+        self.differs = differs
         self.default = default
         self.effect = effect
-        self.inert = inert
         self.ours = ours
         self.obstore_name = obstore_name or name
         # The AWS_ names of obstore are its config keys in upper case, so spellings and variables are one
@@ -146,7 +144,14 @@ _WHOLE = Whole()
 OPTIONS: tuple[Option, ...] = (
     Option(S3, "access_key_id", _TEXT, "Access key. Goes with secret_access_key."),
     Option(S3, "secret_access_key", _SECRET, "Secret of the access key."),
-    Option(S3, "session_token", _SECRET, "Token of temporary keys; empty means none.", aliases=("token",)),
+    Option(
+        S3,
+        "session_token",
+        _SECRET,
+        "Token of temporary keys; empty means none.",
+        aliases=("token",),
+        differs="Empty is a token.",
+    ),
     Option(S3, "region", _TEXT, "Region of the bucket.", default="us-east-1"),
     Option(S3, "default_region", _TEXT, "Region to use where none is set; the environment's comes first."),
     Option(S3, "bucket", _TEXT, "Name of the bucket. Required.", aliases=("bucket_name",)),
@@ -165,6 +170,7 @@ OPTIONS: tuple[Option, ...] = (
         _TEXT,
         "Like endpoint, and stronger; but an endpoint in code is stronger than this one in the environment.",
         obstore_name="aws_endpoint_url_s3",
+        differs="Only as `aws_endpoint_url_s3`; the variable beats an endpoint in code.",
     ),
     Option(
         S3,
@@ -174,7 +180,11 @@ OPTIONS: tuple[Option, ...] = (
         default="false",
     ),
     Option(
-        S3, "s3_express", _FLAG, "Use S3 Express One Zone.", default="false", effect=LATER, inert=(False,)
+        S3,
+        "s3_express",
+        _FLAG,
+        "The bucket is a directory bucket of S3 Express One Zone; its name tells the zone.",
+        default="false",
     ),
     Option(
         S3,
@@ -203,8 +213,17 @@ OPTIONS: tuple[Option, ...] = (
         S3,
         "checksum_algorithm",
         Choice("checksum algorithm", ("sha256", "crc64nvme", "sha1", "crc32", "crc32c"), fold=True),
-        "Checksum to send with uploads.",
-        effect=LATER,
+        "Checksum to send with uploads: sha256, sha1, crc32, crc32c or crc64nvme.",
+        differs="No sha1, crc32, crc32c.",
+    ),
+    Option(
+        S3,
+        "verify_checksums",
+        _FLAG,
+        "Compare whole objects that are read with the checksum that the server keeps of them.",
+        default="false",
+        ours=True,
+        environment=("S3EXT_VERIFY_CHECKSUMS",),
     ),
     Option(
         S3,
@@ -250,24 +269,23 @@ OPTIONS: tuple[Option, ...] = (
         "URL of the token service. Default: https://sts.{region}.amazonaws.com.",
         aliases=("sts_endpoint",),
         effect=HARMLESS,
+        differs="No `sts_endpoint`.",
     ),
     Option(S3, "skip_signature", _FLAG, "Do not sign requests and use no credentials.", default="false"),
     Option(
         S3,
         "copy_if_not_exists",
         Mode("S3CopyIfNotExists", ("multipart",), header=True),
-        "How copy(overwrite=False) is done; without it, such a copy raises NotSupportedError.",
-        effect=LATER,
-        inert=("multipart", "header", "header-with-status"),
+        "How copy(overwrite=False) is done: multipart, header:, header-with-status: or dynamo:.",
+        differs="No `dynamo:`.",
     ),
     Option(
         S3,
         "conditional_put",
         Mode("S3PutConditional", ("etag", "disabled"), header=False),
-        "How put with a mode is done.",
+        "How put with a mode is done: etag, disabled or dynamo:.",
         default="etag",
-        effect=LATER,
-        inert=("etag", "disabled"),
+        differs="No `dynamo:`.",
     ),
     Option(S3, "disable_tagging", _FLAG, "Send no tags with uploads.", default="false"),
     Option(
@@ -284,29 +302,51 @@ OPTIONS: tuple[Option, ...] = (
         "Agree to pay for requests to a requester-pays bucket.",
         aliases=("requester_pays",),
         default="false",
+        differs="No `requester_pays`.",
     ),
     Option(
         S3,
         "server_side_encryption",
         Choice("encryption type", ("AES256", "aws:kms", "aws:kms:dsse", "sse-c")),
-        "Encryption of uploads.",
-        effect=LATER,
+        "Encryption of uploads: AES256, aws:kms, aws:kms:dsse or sse-c.",
     ),
-    Option(S3, "sse_kms_key_id", _TEXT, "KMS key, with aws:kms or aws:kms:dsse.", effect=LATER),
-    Option(S3, "sse_bucket_key_enabled", _FLAG, "Use a bucket key with KMS.", effect=LATER),
-    Option(S3, "sse_customer_key_base64", Base64Key(), "Key of 256 bits, with sse-c.", effect=LATER),
+    Option(
+        S3,
+        "sse_kms_key_id",
+        _TEXT,
+        "KMS key, with aws:kms or aws:kms:dsse.",
+        differs="Taken without such a mode.",
+    ),
+    Option(
+        S3,
+        "sse_bucket_key_enabled",
+        _FLAG,
+        "Use a bucket key with KMS.",
+        differs="Taken without such a mode.",
+    ),
+    Option(
+        S3,
+        "sse_customer_key_base64",
+        Base64Key(),
+        "Key of 256 bits, with sse-c.",
+        differs="Taken without `sse-c`.",
+    ),
     Option(
         S3,
         "raw_keys",
         _FLAG,
-        "Take keys byte for byte, and list them so: `a//b`, `../x`, `a/`, control characters.",
+        "Take keys byte for byte, and list them so: `a//b`, `../x`, `a/`, control characters; not a prefix.",
         default="false",
         ours=True,
         environment=(),
     ),
     Option(CLIENT, "allow_http", _FLAG, "Allow endpoints without TLS.", default="false"),
     Option(
-        CLIENT, "allow_invalid_certificates", _FLAG, "Accept any certificate. Dangerous.", default="false"
+        CLIENT,
+        "allow_invalid_certificates",
+        _FLAG,
+        "Accept any certificate, of an https proxy too. Dangerous.",
+        default="false",
     ),
     Option(
         CLIENT,
@@ -323,15 +363,29 @@ OPTIONS: tuple[Option, ...] = (
         environment=(),
     ),
     Option(CLIENT, "connect_timeout", _DURATION, "Time to make a connection in.", default="5s"),
-    Option(CLIENT, "timeout", _DURATION, "Time for a whole request, body included. Default: no limit."),
+    Option(
+        CLIENT,
+        "timeout",
+        _DURATION,
+        "Time for a whole request, body included. Default: no limit.",
+        differs="30 s.",
+    ),
     Option(
         CLIENT,
         "read_timeout",
         _DURATION,
         "Time in which at least something must arrive: the first byte, and then the next.",
         default="30s",
+        differs="No limit.",
     ),
-    Option(CLIENT, "pool_idle_timeout", _DURATION, "Time that an idle connection is kept.", default="15s"),
+    Option(
+        CLIENT,
+        "pool_idle_timeout",
+        _DURATION,
+        "Time that an idle connection is kept.",
+        default="15s",
+        differs="90 s.",
+    ),
     Option(
         CLIENT,
         "pool_max_idle_per_host",
@@ -358,6 +412,7 @@ OPTIONS: tuple[Option, ...] = (
         _DURATION,
         "Silence after which the kernel probes a connection, of any version of HTTP.",
         default="15s",
+        differs="Pings of HTTP/2; off.",
     ),
     Option(
         CLIENT,
@@ -365,6 +420,7 @@ OPTIONS: tuple[Option, ...] = (
         _DURATION,
         "Time after which a connection ends when what was sent, or a probe, is not acknowledged."
         " Default: the system's.",
+        differs="Of pings of HTTP/2.",
     ),
     Option(
         CLIENT,
@@ -373,6 +429,7 @@ OPTIONS: tuple[Option, ...] = (
         "Accepted; idle connections are always probed.",
         default="false",
         effect=HARMLESS,
+        differs="Decides about pings of HTTP/2.",
     ),
     Option(
         CLIENT,
@@ -380,19 +437,21 @@ OPTIONS: tuple[Option, ...] = (
         Whole(0, 2**32 - 1),
         "Accepted; libcurl chooses the size of frames.",
         effect=HARMLESS,
+        differs="Sets it.",
     ),
     Option(
         CLIENT,
         "proxy_url",
         Proxy(),
-        "Proxy to use, HTTP or SOCKS. Default: as libcurl finds it in the environment.",
+        "Proxy to use, HTTP or SOCKS. Default: that of http_proxy, https_proxy, all_proxy and no_proxy.",
     ),
     Option(
         CLIENT,
         "proxy_ca_certificate",
         CertificateText(),
-        "PEM certificates to trust for an https proxy.",
+        "PEM certificates to trust for an https proxy, and for the server too.",
         environment=(),
+        differs="str only.",
     ),
     Option(CLIENT, "proxy_excludes", _TEXT, "Hosts that bypass proxy_url, as in NO_PROXY."),
     Option(
@@ -402,7 +461,13 @@ OPTIONS: tuple[Option, ...] = (
         "Spread connections over all addresses of a host.",
         default="true",
     ),
-    Option(CLIENT, "user_agent", Latin(), "User-Agent header. Default: s3ext/<version>."),
+    Option(
+        CLIENT,
+        "user_agent",
+        Latin(),
+        "User-Agent header. Default: `s3ext/<version>`.",
+        differs="`object_store/<version>`.",
+    ),
     Option(CLIENT, "default_content_type", Latin(), "Content-Type of uploads that name none."),
     Option(
         CLIENT,
@@ -410,6 +475,7 @@ OPTIONS: tuple[Option, ...] = (
         Headers(),
         "Headers to send, signed, with every request.",
         environment=(),
+        differs="Unsigned in listings.",
     ),
     Option(
         CLIENT,
@@ -447,17 +513,27 @@ OPTIONS: tuple[Option, ...] = (
         "Time after the first failure in which retries may start.",
         default="180s",
         environment=(),
+        differs="Since the first attempt.",
     ),
     Option(
         RETRY,
         "init_backoff",
         Span(),
-        "First wait, at most; after a throttle at most 1 s, unless this is other than the default.",
+        "First wait, at most; after a throttle 1 s, unless this is other than the default.",
         default="100ms",
         environment=(),
+        differs="At least this; the same after a throttle.",
     ),
     Option(RETRY, "max_backoff", Span(), "Longest wait.", default="15s", environment=()),
-    Option(RETRY, "base", Base(), "Factor from wait to wait.", default="2", environment=()),
+    Option(
+        RETRY,
+        "base",
+        Base(),
+        "Factor from wait to wait.",
+        default="2",
+        environment=(),
+        differs="1 or less panics later.",
+    ),
 )
 
 CONFIG_KEYS = {key: option for option in OPTIONS if option.section != RETRY for key in option.aliases}

@@ -6,6 +6,13 @@ backslashes and any other script included, is taken as it is and never percent-d
 is at most 1,024 bytes of UTF-8, store prefix included
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
 
+With `raw_keys` no rule is applied and a path is, byte for byte, what stands behind the store's prefix and its
+`/`: `a//b`, `../x`, `/a`, `a/` and control characters, NUL included, all name the objects that have just
+these keys. So whatever a listing shows can be read. What stays refused is what no server can take: an empty
+key, one of more than 1,024 bytes, and a lone surrogate, because keys are UTF-8. The store's own prefix is a
+normalised path in either case. A listing's prefix or offset cannot hold NUL, which separates the parameters
+of a request within the core.
+
 `join` runs for every operation, so the common case is a handful of C-speed string tests; only what they do
 not clear at once goes through the loop of `normalize`, which decides and finds the words for the error.
 
@@ -17,7 +24,7 @@ from __future__ import annotations
 
 from s3ext.exceptions import InvalidPathError
 
-__all__ = ["MAX_KEY_BYTES", "join", "list_prefix", "normalize", "shown", "strip"]
+__all__ = ["MAX_KEY_BYTES", "join", "key_prefix", "list_prefix", "normalize", "shown", "strip"]
 
 MAX_KEY_BYTES = 1024
 
@@ -27,13 +34,14 @@ _SURELY_SHORT = MAX_KEY_BYTES // 4
 _SHOWN_CHARACTERS = 120
 
 
-def join(prefix: str | None, path: str, *, root: bool = False) -> str:
+def join(prefix: str | None, path: str, *, root: bool = False, raw: bool = False) -> str:
     """Make the key that a path stands for under a store prefix.
 
     Args:
         prefix: The store's prefix, normalised; None or `""` for none.
         path: What the caller gave.
         root: Whether an empty key is allowed, as the offset of a listing is.
+        raw: Whether the path is taken byte for byte.
 
     Returns:
         The full key. An empty path under a prefix stands for the prefix itself, as in obstore.
@@ -55,7 +63,9 @@ def join(prefix: str | None, path: str, *, root: bool = False) -> str:
     ):
         key = f"{prefix}/{path}" if prefix else path
         return key if len(key) <= _SURELY_SHORT else _checked_length(key)
-    path = normalize(path)
+    path = _raw(path) if raw else normalize(path)
+    if prefix and raw:
+        return _checked_length(f"{prefix}/{path}")
     if prefix:
         return _checked_length(f"{prefix}/{path}" if path else prefix)
     if not path and not root:
@@ -63,12 +73,13 @@ def join(prefix: str | None, path: str, *, root: bool = False) -> str:
     return _checked_length(path)
 
 
-def list_prefix(prefix: str | None, path: str | None) -> str:
+def list_prefix(prefix: str | None, path: str | None, *, raw: bool = False) -> str:
     """Make the `prefix` parameter of a listing, which covers whole segments only.
 
     Args:
         prefix: The store's prefix, normalised; None or `""` for none.
         path: The prefix to list; None or `""` for everything in the store.
+        raw: Whether the path is taken byte for byte, but for a `/` that is added where it ends in none.
 
     Returns:
         `""`, or a key prefix that ends in `/`.
@@ -77,11 +88,37 @@ def list_prefix(prefix: str | None, path: str | None) -> str:
         InvalidPathError: The path breaks a rule, or the result is over 1,024 bytes.
         TypeError: The path is neither a str nor None.
     """
+    if raw:
+        path = "" if path is None else path
+        key = key_prefix(prefix, path)
+        return f"{key}/" if path and not key.endswith("/") else key
     key = join(prefix, "" if path is None else path, root=True)
     return f"{key}/" if key else ""
 
 
-def strip(prefix: str | None, key: str) -> str:
+def key_prefix(prefix: str | None, start: str | None) -> str:
+    """Make the `prefix` parameter of a listing that takes its prefix to the character, or its offset.
+
+    Args:
+        prefix: The store's prefix, normalised; None or `""` for none.
+        start: What the paths to list begin with, as it is; None or `""` for everything in the store.
+
+    Returns:
+        A key prefix, which may be empty and may end anywhere.
+
+    Raises:
+        InvalidPathError: The result is over 1,024 bytes, or holds a lone surrogate or NUL.
+        TypeError: The path is neither a str nor None.
+    """
+    start = _raw("" if start is None else start)
+    if "\0" in start:
+        raise InvalidPathError(
+            f"Could not parse path: {shown(start)} holds NUL; list a shorter prefix"
+        )
+    return _checked_length(f"{prefix}/{start}" if prefix else start)
+
+
+def strip(prefix: str | None, key: str, *, raw: bool = False) -> str:
     """Make the path, relative to the store, of a key that the server named.
 
     One trailing `/`, the mark of a directory marker or a common prefix, is dropped as obstore does. A key
@@ -90,6 +127,7 @@ def strip(prefix: str | None, key: str) -> str:
     Args:
         prefix: The store's prefix, normalised; None or `""` for none.
         key: The key from an answer.
+        raw: Whether the `/` at its end stays.
     """
     if prefix and key.startswith(prefix):
         end = len(prefix)
@@ -97,7 +135,18 @@ def strip(prefix: str | None, key: str) -> str:
             return ""
         if key[end] == "/":
             key = key[end + 1 :]
-    return key.removesuffix("/")
+    return key if raw else key.removesuffix("/")
+
+
+def _raw(path: str) -> str:
+    """Take a path as it is, if UTF-8 can carry it."""
+    if not isinstance(path, str):
+        raise TypeError(f"a path must be a str, not {type(path).__name__}: {shown(path)}")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise _surrogate(path) from None
+    return path
 
 
 def normalize(path: str) -> str:
@@ -129,9 +178,7 @@ def normalize(path: str) -> str:
             if character <= "\x1f" or character == "\x7f":
                 raise _illegal(path, character, next(part for part in bare.split("/") if character in part))
             if "\ud800" <= character <= "\udfff":
-                raise InvalidPathError(
-                    f"Could not parse path: Path {shown(path)} holds a lone surrogate; UTF-8 cannot carry it"
-                )
+                raise _surrogate(path)
     return bare
 
 
@@ -151,6 +198,12 @@ def _illegal(path: str, sequence: str, segment: str) -> InvalidPathError:
     return InvalidPathError(
         f"Could not parse path: Error parsing Path {shown(path)}: Encountered illegal character sequence "
         f"{shown(sequence)} whilst parsing path segment {shown(segment)}"
+    )
+
+
+def _surrogate(path: str) -> InvalidPathError:
+    return InvalidPathError(
+        f"Could not parse path: Path {shown(path)} holds a lone surrogate; UTF-8 cannot carry it"
     )
 
 

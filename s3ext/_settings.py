@@ -25,14 +25,17 @@ FIELDS = (
     "bucket",
     "bucket_in_host",
     "ca_pem",
+    "checksum_algorithm",
     "concurrency",
     "conditional_put",
+    "copy_if_not_exists",
     "connect_timeout_ms",
     "credentials",
     "default_content_type",
     "default_headers",
     "disable_bulk_delete",
     "disable_tagging",
+    "express_session",
     "first_byte_timeout_ms",
     "host",
     "http_version",
@@ -56,8 +59,13 @@ FIELDS = (
     "retry_timeout_ms",
     "scheme",
     "secret_access_key",
+    "server_side_encryption",
+    "service",
     "session_token",
     "skip_signature",
+    "sse_bucket_key_enabled",
+    "sse_customer_key_base64",
+    "sse_kms_key_id",
     "stall_timeout_ms",
     "system_certificates",
     "total_timeout_ms",
@@ -65,6 +73,7 @@ FIELDS = (
     "unbuilt_source",
     "unsigned_payload",
     "user_agent",
+    "verify_checksums",
     "verify_tls",
 )
 
@@ -81,6 +90,8 @@ class Settings:
         bucket: Name of the bucket.
         bucket_in_host: Virtual-hosted style: the host names the bucket, the path does not.
         region: Region to sign for.
+        service: That requests are signed for: `"s3"`, or `"s3express"` for a directory bucket.
+        express_session: Requests are signed with the keys of a session of S3 Express.
         region_may_change: The endpoint is AWS's, and a wrong region can be corrected from its answers.
         credentials: `"provider"`, `"static"`, `"none"` (skip_signature without keys) or `"chain"`.
         access_key_id: Static key, or None. Also kept with skip_signature, for presigned URLs.
@@ -88,11 +99,18 @@ class Settings:
         session_token: Its token, or None.
         skip_signature: Requests are not signed.
         unsigned_payload: Bodies are not part of signatures.
+        checksum_algorithm: Of uploads: `"sha256"`, `"sha1"`, `"crc32"`, `"crc32c"`, `"crc64nvme"` or None.
+        verify_checksums: Whether whole objects that are read are compared with their checksum.
+        server_side_encryption: `"AES256"`, `"aws:kms"`, `"aws:kms:dsse"`, `"sse-c"` or None.
+        sse_kms_key_id: Key of KMS, or None for the bucket's.
+        sse_bucket_key_enabled: Whether KMS uses a bucket key, or None for what the bucket says.
+        sse_customer_key_base64: Key of SSE-C, or None. Secret.
         request_payer: Send `x-amz-request-payer: requester`.
         disable_bulk_delete: Delete one by one.
         disable_tagging: Send no tags.
         raw_keys: Paths are keys, byte for byte.
-        conditional_put: `"etag"` or `"disabled"`.
+        conditional_put: `"etag"`, `"disabled"` or `"dynamo:..."`.
+        copy_if_not_exists: The mode as the options keep it, such as `"multipart"`; None for none.
         allow_http: Whether `http` is allowed; `check_request` looks at it.
         verify_tls: Whether certificates are verified.
         system_certificates: Whether the system's certificates are trusted.
@@ -141,11 +159,20 @@ class Settings:
     session_token: str | None
     skip_signature: bool
     unsigned_payload: bool
+    checksum_algorithm: str | None
+    verify_checksums: bool
+    server_side_encryption: str | None
+    sse_kms_key_id: str | None
+    sse_bucket_key_enabled: bool | None
+    sse_customer_key_base64: str | None
     request_payer: bool
     disable_bulk_delete: bool
     disable_tagging: bool
     raw_keys: bool
     conditional_put: str
+    copy_if_not_exists: str | None
+    express_session: bool
+    service: str
     allow_http: bool
     verify_tls: bool
     system_certificates: bool
@@ -198,12 +225,22 @@ class Settings:
         return self._hash
 
     def __repr__(self) -> str:
-        hidden = {"secret_access_key", "session_token", "default_headers", "proxy_url"}
+        hidden = {
+            "secret_access_key",
+            "session_token",
+            "sse_customer_key_base64",
+            "default_headers",
+            "proxy_url",
+        }
         shown_values = (
             f"{name}={MASK if name in hidden and getattr(self, name) else repr(getattr(self, name))}"
             for name in FIELDS
         )
         return f"Settings({', '.join(shown_values)})"
+
+    def changed(self, **values: object) -> Settings:
+        """Return settings that differ in some fields."""
+        return Settings({**{name: getattr(self, name) for name in FIELDS}, **values})
 
     def check_request(self) -> None:
         """Make sure that requests can be sent at all; to be called before the first one.
@@ -211,7 +248,8 @@ class Settings:
         A store whose requests must fail can be made, as in obstore.
 
         Raises:
-            GenericError: The endpoint is http, and allow_http is not set.
+            GenericError: The endpoint is http, without allow_http, or although a customer's key would go to
+                AWS.
             UnauthenticatedError: There are no credentials.
             NotSupportedError: The credentials would come from a source that is not supported yet.
         """
@@ -219,6 +257,13 @@ class Settings:
             raise GenericError(
                 f"Generic S3 error: the endpoint http://{self.host} has no TLS; "
                 f'allow it with client_options={{"allow_http": True}} or AWS_ALLOW_HTTP=true',
+                bucket=self.bucket,
+            )
+        # The customer's key would go in the clear. S3 refuses that, but only when it has the key already.
+        if self.server_side_encryption == "sse-c" and self.scheme == "http" and self.region_may_change:
+            raise GenericError(
+                f"Generic S3 error: server_side_encryption='sse-c' needs an https endpoint at AWS, "
+                f"not http://{self.host}",
                 bucket=self.bucket,
             )
         self.check_credentials()

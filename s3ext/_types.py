@@ -127,6 +127,8 @@ class S3Options(TypedDict, total=False):
     """Whether bodies are left out of the signature, which saves hashing them; default False."""
     checksum_algorithm: S3ChecksumAlgorithm | str
     """Checksum that goes with uploads; default none."""
+    verify_checksums: bool | str
+    """Whether whole objects that are read are compared with their checksum; default False."""
     container_credentials_relative_uri: str
     """Path of the credentials of a container of ECS."""
     container_credentials_full_uri: str

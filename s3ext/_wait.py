@@ -9,6 +9,7 @@ What s3ext does is written once, as generators that yield *effects* and are sent
     Slot(operation)      wait until a fed upload has room, or ended   in slices of 50 ms       a completion
     Blocking(function)   call what may block (reading a file)         called                   in an executor
     Awaited(function)    await what the caller's function gives       refused                  awaited
+    Pause(seconds)       wait                                         sleeps                   sleeps
     Abort(operation)     cancel, wait for what it clears up           in slices of 50 ms       for its token
     Item(value)          a piece of a stream: `step_sync` and `step_async` return it
 
@@ -22,16 +23,17 @@ end.
 
 Invariants: one thread or task at a time drives a generator (see `_claim`). An operation is freed exactly
 once, by `Operation.release` or, when that came too early, by the queue that drained its token: whoever
-takes it out of `LoopQueue.abandoned`. One that outlives its step (`Begin`) is `shared`: anybody may wait for
-it while another frees it, and its handle lives until both are through. A queue refers to its loop weakly; it
-is closed when the loop is collected, or when another loop's queue is made after the loop was closed.
+takes it out of `LoopQueue.abandoned`. One that outlives its step (`Begin`) has holders: its handle lives
+until whoever waits for it is through, even if another thread frees it meanwhile. A queue refers to its loop
+weakly; it is closed when the loop is collected, or when another loop's queue is made after the loop was
+closed.
 """
 
 from __future__ import annotations
 
 import weakref
 from itertools import count
-from time import monotonic
+from time import monotonic, sleep
 
 from s3ext import exceptions
 from s3ext._errors import plain_failure
@@ -57,6 +59,7 @@ __all__ = [
     "Effect",
     "Item",
     "Operation",
+    "Pause",
     "Slot",
     "run_async",
     "run_sync",
@@ -84,13 +87,14 @@ class Operation:
         MemoryError: There is no handle.
     """
 
-    __slots__ = ("client", "future", "handle", "keep", "queue", "room", "shared", "state", "token")
+    __slots__ = ("client", "future", "handle", "holders", "keep", "queue", "room", "state", "token")
 
     client: Client
     handle: CData
     keep: object
     state: int
     queue: LoopQueue | None
+    holders: list[bool] | None
     token: int
     future: Future[None]
     room: Future[None] | None
@@ -103,7 +107,7 @@ class Operation:
         self.keep = keep
         self.state = NEW
         self.queue = None
-        self.shared = False
+        self.holders = None
 
     def release(self) -> None:
         """Free the operation; cancel it first if it is under way. Idempotent, from any thread."""
@@ -129,24 +133,38 @@ class Operation:
             ffi.release(keep)
 
     def share(self) -> None:
-        """Let others wait for the operation whenever it is freed: see `free`."""
-        # Counting references is all that it takes, and cffi does that. It costs more than freeing by hand, which
-        # will do for an operation that ends within its step.
-        self.handle = ffi.gc(self.handle, lib.s3ext_op_free)
-        self.shared = True
+        """Let threads wait for the operation while another may free it."""
+        # A list as a count: to append and to pop are atomic, and only who pops the last one gets the True.
+        # A finaliser would not do, because the collector may call it before those that still use the handle.
+        self.holders = [True]
+
+    def hold(self) -> bool:
+        """Keep the handle alive until `let_go`; False if it was freed already."""
+        holders = self.holders
+        if holders is None:  # nobody else knows of the operation
+            return self.state != FREED
+        holders.append(False)
+        if holders[0]:
+            return True
+        holders.pop()
+        return False
+
+    def let_go(self) -> None:
+        """Undo `hold`; frees the handle if that was asked for meanwhile and nobody else holds it."""
+        if self.holders is not None and self.holders.pop():
+            lib.s3ext_op_free(self.handle)
 
     def free(self) -> None:
         """Let go of the handle and of the buffers; only for who knows that the core is through with them.
 
-        If the operation is shared, whoever is the last to leave frees the handle: this call, or a wait.
+        To be called once. If others wait for the operation, it is cancelled, and the last of them frees it.
         """
         self.state = FREED
-        if self.shared:
-            handle, self.handle = self.handle, None
-            if handle is not None:
-                lib.s3ext_op_cancel(handle)
-        else:
+        if self.holders is None:
             lib.s3ext_op_free(self.handle)
+        else:
+            lib.s3ext_op_cancel(self.handle)
+            self.let_go()
         self.keep = None
 
 
@@ -195,6 +213,15 @@ class Abort:
         self.operation = operation
 
 
+class Pause:
+    """Effect: wait for some time."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
 class Item:
     """Effect: hand out a piece of a stream."""
 
@@ -204,7 +231,7 @@ class Item:
         self.value = value
 
 
-Effect = Operation | Begin | Slot | Blocking | Awaited | Abort | Item
+Effect = Operation | Begin | Slot | Blocking | Awaited | Abort | Pause | Item
 
 
 # ---- sync ----
@@ -291,6 +318,8 @@ def _act(steps: Steps[Result], effect: Effect) -> Effect:
             outcome = effect.function()
         elif isinstance(effect, Abort):
             _abort_here(effect.operation)
+        elif isinstance(effect, Pause):
+            sleep(effect.seconds)
         elif isinstance(effect, Awaited):
             raise ValueError("Async input not allowed in 'put'. Use 'put_async'.")  # noqa: TRY004, TRY301 - obstore's
     except Exception as error:  # noqa: BLE001 - it is the generator's to handle
@@ -329,21 +358,26 @@ def _run_here(operation: Operation) -> None:
 
 def _wait_here(operation: Operation) -> None:
     """Wait in this thread for an operation that was begun, in whatever way."""
-    handle = operation.handle  # first: it is gone when somebody frees the operation
-    if operation.state == BEGUN:
-        while not lib.s3ext_op_wait(handle, SLICE_MS):
-            pass
+    if operation.state == BEGUN and operation.hold():
+        try:
+            while not lib.s3ext_op_wait(operation.handle, SLICE_MS):
+                pass
+        finally:
+            operation.let_go()
     _note_end(operation)
 
 
 def _abort_here(operation: Operation) -> None:
     """Cancel an operation that was begun, and wait in this thread for its very end."""
-    handle = operation.handle
-    if operation.state == BEGUN:
-        lib.s3ext_op_cancel(handle)
+    if operation.state != BEGUN or not operation.hold():
+        return
+    try:
+        lib.s3ext_op_cancel(operation.handle)
         end = monotonic() + ABORT_SECONDS
-        while not lib.s3ext_op_wait_end(handle, SLICE_MS) and monotonic() < end:
+        while not lib.s3ext_op_wait_end(operation.handle, SLICE_MS) and monotonic() < end:
             pass
+    finally:
+        operation.let_go()
 
 
 def _note_end(operation: Operation) -> None:
@@ -402,7 +436,7 @@ class LoopQueue:
     def submit(self, loop: AbstractEventLoop, operation: Operation) -> Future[None]:
         """Put an operation into the next batch; its future."""
         if self.handle is None:
-            raise exceptions.GenericError("the event loop's operations were begun before a fork, by the parent")
+            raise exceptions.GenericError("the event loop was that of the parent, before a fork")
         client = operation.client
         if client.provider is not None:
             _note_use(client, loop)
@@ -494,7 +528,7 @@ class LoopQueue:
             self.abandoned.popitem()[1].free()
 
     def inherit(self) -> None:
-        """Be the child's of a fork: what waits for the parent's operations hears that they do not end here."""
+        """In the child of a fork: tell what waits for the parent's operations that they do not end here."""
         handle, self.handle = self.handle, None
         if handle is None:
             return
@@ -504,7 +538,8 @@ class LoopQueue:
         for operation in pending.values():
             operation.state = DONE
             lib.s3ext_op_wait(operation.handle, 0)  # writes down why
-            operation.keep = None
+            if lib.s3ext_op_result(operation.handle).code:
+                operation.end_export()
             _tell(operation.future)
             _tell(operation.room)
         while self.abandoned:
@@ -664,13 +699,17 @@ async def _act_async(
         return await _in_executor(steps, effect.function, loop)
     elif isinstance(effect, Awaited):
         return await effect.function()
+    elif isinstance(effect, Pause):
+        from asyncio import sleep as pause  # noqa: PLC0415 - see _wait_begun
+
+        await pause(effect.seconds)
     elif isinstance(effect, Abort):
         await _abort_async(queue, effect.operation)
     return None
 
 
 async def _abort_async(queue: LoopQueue, operation: Operation) -> None:
-    """Cancel an operation that was begun on this loop, and wait for its token, which comes at its very end."""
+    """Cancel an operation that was begun on this loop, and wait for its token: it comes at its very end."""
     if operation.state == BEGUN and operation.queue is queue:
         from asyncio import wait  # noqa: PLC0415 - see _wait_begun
 
@@ -686,11 +725,14 @@ async def _wait_begun(queue: LoopQueue, operation: Operation) -> None:
     # Whoever mixes sync and async use, or loops, on one stream pays with polling.
     from asyncio import sleep  # noqa: PLC0415 - asyncio is loaded here, but not by importing s3ext
 
-    handle = operation.handle  # first: it is gone when somebody frees the operation
-    pause = 0.0005
-    while operation.state == BEGUN and not lib.s3ext_op_wait(handle, 0):
-        await sleep(pause)
-        pause = min(pause * 2, 0.02)
+    if operation.state == BEGUN and operation.hold():
+        pause = 0.0005
+        try:
+            while not lib.s3ext_op_wait(operation.handle, 0):
+                await sleep(pause)
+                pause = min(pause * 2, 0.02)
+        finally:
+            operation.let_go()
     _note_end(operation)
 
 

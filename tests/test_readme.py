@@ -270,19 +270,36 @@ ROWS = {
         [f"{DIFFER}our_functions_return_coroutines_where_no_loop_runs"],
     ),
     "`sign`, `open_reader`, `open_writer`": (
-        [f"{DIFFER}obstore_has_functions_where_we_have_methods_or_nothing_yet"],
-        [
-            f"{DIFFER}obstore_has_functions_where_we_have_methods_or_nothing_yet",
-            f"{OPERATIONS}signed_urls_let_anyone_in",
-        ],
+        [f"{DIFFER}obstore_has_functions_where_we_have_methods_too"],
+        [f"{DIFFER}obstore_has_functions_where_we_have_methods_too"],
     ),
-    "`copy(overwrite=False)`, options for encryption, checksums, credential chains and S3 Express": (
-        [f"{DIFFER}obstore_has_what_is_not_built_here_yet"],
-        [
-            f"{DIFFER}obstore_has_what_is_not_built_here_yet",
-            f"{OPTIONS}what_is_not_built_is_refused_by_name_unless_it_asks_for_nothing",
-            f"{OPTIONS}an_unbuilt_source_of_credentials_matters_only_where_nothing_is_stronger",
-        ],
+    '`copy_if_not_exists="multipart"`': (
+        [f"{DIFFER}obstore_copies_bytes_alone_where_it_must_not_overwrite"],
+        ["python/test_copies.py::test_a_conditional_copy_copies_where_nothing_is"],
+    ),
+    "`dynamo:` in `conditional_put` and `copy_if_not_exists`": (
+        [f"{DIFFER}obstore_takes_no_locks"],
+        ["python/test_locks.py::test_a_create_takes_a_lock_as_object_store_does"],
+    ),
+    "S3 Express": (
+        [f"{DIFFER}obstore_signs_sessions_for_s3"],
+        ["python/test_express.py::test_all_operations_go_in_one_session"],
+    ),
+    "copies above 5 GiB": (
+        [f"{DIFFER}obstore_copies_in_one_request_whatever_the_size"],
+        ["python/test_copies.py::test_what_is_too_large_for_one_request_is_copied_in_parts"],
+    ),
+    "`delete`": (
+        [f"{DIFFER}obstore_deletes_no_iterables"],
+        ["python/test_delete.py::test_any_iterable_is_deleted"],
+    ),
+    "`repr` of large `Bytes`": (
+        [f"{DIFFER}obstore_shows_all_of_its_bytes"],
+        ["python/test_bytes.py::test_the_repr_of_much_is_short_and_tells_how_much"],
+    ),
+    "credential chain: web identity, containers, instances": (
+        [f"{DIFFER}obstore_has_a_chain_of_credentials"],
+        [f"{OPTIONS}an_unbuilt_source_of_credentials_matters_only_where_nothing_is_stronger"],
     ),
 }
 

@@ -423,6 +423,8 @@ static CURLcode set_trust(struct handle *handle, const struct s3_connect *connec
     char mark[64];
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, connect->verify_tls ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, connect->verify_tls ? 2L : 0L);
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, connect->verify_tls ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, connect->verify_tls ? 2L : 0L);
     if (connect->trust == NULL) {
         return CURLE_OK;
     }

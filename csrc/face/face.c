@@ -239,14 +239,34 @@ static size_t split_pairs(struct s3_str pairs, struct s3_query *out)
 
 struct presign {
     struct s3_str method, key, query;
+    struct s3_str key_headers; /* of SSE-C */
     uint32_t expires_seconds;
     bool request_payer;
 };
 
+/*
+ * Requests for an object's bytes need the customer's key, and S3 refuses headers of its own that
+ * are not signed. So the URL's signature covers them, but they have to be sent with it: it holds no
+ * key.
+ */
+static size_t add_key_headers(const struct presign *presign, struct s3_header *out)
+{
+    struct s3_query pairs[PRESIGN_PAIRS];
+    bool about_bytes = s3i_str_equal(presign->method, S3I_STR("GET")) ||
+                       s3i_str_equal(presign->method, S3I_STR("HEAD")) ||
+                       s3i_str_equal(presign->method, S3I_STR("PUT"));
+    size_t count = about_bytes ? split_pairs(presign->key_headers, pairs) : 0;
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (struct s3_header){pairs[i].name, pairs[i].value};
+    }
+    return count;
+}
+
 static int write_presigned(const struct s3_identity *identity, const struct presign *presign,
                            int64_t epoch, struct s3_buf *url)
 {
-    struct s3_header headers[1] = {{S3I_STR("host"), identity->target.host}};
+    struct s3_header headers[1 + PRESIGN_PAIRS] = {{S3I_STR("host"), identity->target.host}};
+    size_t header_count = 1 + add_key_headers(presign, headers + 1);
     struct s3_query extra[PRESIGN_PAIRS + 1];
     size_t count = split_pairs(presign->query, extra);
     if (presign->request_payer) {
@@ -265,7 +285,7 @@ static int write_presigned(const struct s3_identity *identity, const struct pres
         .method = presign->method,
         .path = s3i_str_from(copy),
         .headers = headers,
-        .header_count = 1,
+        .header_count = header_count,
         .payload_hash = S3I_STR("UNSIGNED-PAYLOAD"),
     };
     s3i_buf_add_char(url, '?');
@@ -302,6 +322,7 @@ int s3ext_presign(s3ext_client *client, const char *method, const char *key, siz
         .method = s3i_str_from(method),
         .key = s3i_str(key, key_size),
         .query = s3i_str(query, query_size),
+        .key_headers = client_of(client)->key_headers,
         .expires_seconds = expires_seconds,
         .request_payer = client_of(client)->request_payer,
     };
@@ -472,13 +493,14 @@ s3ext_op *s3ext_op_copy(s3ext_client *client, const char *source, size_t source_
                                        conditional != 0);
 }
 
-s3ext_op *s3ext_op_copy_parts(s3ext_client *client, const char *source, size_t source_size,
-                              const char *key, size_t key_size, const char *headers,
-                              size_t headers_size, const char *etag, uint64_t size,
-                              uint64_t part_size, uint32_t window, int if_absent)
+s3ext_op *s3ext_op_copy_parts(s3ext_client *client, s3ext_client *signer, const char *source,
+                              size_t source_size, const char *key, size_t key_size,
+                              const char *headers, size_t headers_size, const char *etag,
+                              uint64_t size, uint64_t part_size, uint32_t window, int if_absent)
 {
     const struct s3_copy_options options = {
         .texts = texts_of(key, key_size, headers, headers_size, NULL, 0),
+        .signer = client_of(signer),
         .source = s3i_str(source, source_size),
         .etag = s3i_str_from(etag),
         .size = size,

@@ -177,7 +177,7 @@ static int unfit(const struct s3_buf *buf)
     return buf->starved ? S3EXT_NO_MEMORY : S3EXT_INVALID;
 }
 
-/* Room at once where the customer's key is among the lines: growing, they would leave a copy behind. */
+/* Room at once where the customer's key is among the lines: growing, they would leave a copy. */
 static void prepare_lines(struct s3_exchange *exchange)
 {
     enum { ENOUGH = 8 * 1024 };
@@ -500,7 +500,7 @@ static int judge_success(struct s3_exchange *exchange, struct s3_answer *answer)
         S3I_TRY(judge_partial(exchange, answer));
     } else if (ranged && exchange->status == 200) {
         S3I_TRY(judge_whole(exchange, answer));
-    } else if (ranged || exchange->status == 206) {
+    } else if (ranged || (exchange->status == 206 && request->method != S3I_HEAD)) {
         return refuse(exchange, S3EXT_PROTOCOL, "the status does not fit the request");
     } else {
         S3I_TRY(judge_plain(exchange, answer));

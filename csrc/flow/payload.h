@@ -4,8 +4,8 @@
  *
  * Both come from one pass, and a SHA-256 that is wanted for both is computed once. A body may have
  * gigabytes, and whoever drives a reactor is inside the gate while it works. So it is hashed in
- * steps, between which the reactor goes on turning: a fork, a Ctrl-C, the end of the process and the
- * other requests wait for one step only.
+ * steps, between which the reactor goes on turning: a fork, a Ctrl-C, the end of the process and
+ * the other requests wait for one step only.
  */
 #ifndef S3I_FLOW_PAYLOAD_H
 #define S3I_FLOW_PAYLOAD_H
@@ -37,8 +37,8 @@ struct s3_payload {
     uint64_t crc;                      /* the same as a number, of a CRC */
 };
 
-/* Goes on by at most *budget bytes, and takes them from it; a small body is hashed whatever the budget.
- * The wants must be the same each time. An s3_code. */
+/* Goes on by at most *budget bytes, and takes them from it; a small body is hashed whatever the
+ * budget. The wants must be the same each time. An s3_code. */
 int s3i_payload_step(struct s3_payload *payload, const struct s3_payload_wants *wants,
                      struct s3_str body, size_t *budget);
 

@@ -224,10 +224,9 @@ static void destroy_client(struct client *client)
     s3i_credentials_release(client->locked.credentials);
     s3i_trust_release(client->public.connect.trust);
     pthread_mutex_destroy(&client->lock);
-    char *texts[] = {client->scheme,     client->host,      client->base_path,
-                     client->bucket,     client->service,   client->user_agent,
-                     client->proxy_url,  client->proxy_excludes,
-                     client->default_headers};
+    char *texts[] = {client->scheme,    client->host,           client->base_path,
+                     client->bucket,    client->service,        client->user_agent,
+                     client->proxy_url, client->proxy_excludes, client->default_headers};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         s3i_free(texts[i]);
     }
@@ -307,9 +306,9 @@ static struct identity *make_identity(const struct client *client, const char *r
     bool ok = set_target(identity, client, region);
     if (ok && credentials != NULL) {
         identity->credentials = s3i_credentials_retain(credentials);
-        identity->signer = s3i_signer_new(credentials->key_id, credentials->secret,
-                                          identity->public.target.region,
-                                          s3i_str_from(client->service), epoch);
+        identity->signer =
+            s3i_signer_new(credentials->key_id, credentials->secret, identity->public.target.region,
+                           s3i_str_from(client->service), epoch);
         ok = identity->signer != NULL;
     }
     if (!ok) {
@@ -321,10 +320,16 @@ static struct identity *make_identity(const struct client *client, const char *r
     return identity;
 }
 
+/* NULL where nothing is to be signed, whatever keys there are. */
+static struct s3_credentials *signing_locked(const struct client *client)
+{
+    return client->public.skip_signature ? NULL : client->locked.credentials;
+}
+
 static bool identity_holds_locked(const struct client *client, int64_t epoch)
 {
     const struct identity *identity = client->locked.identity;
-    return identity != NULL && identity->credentials == client->locked.credentials &&
+    return identity != NULL && identity->credentials == signing_locked(client) &&
            (identity->signer == NULL || s3i_signer_valid(identity->signer, epoch)) &&
            s3i_str_equal(identity->public.target.region, s3i_str_from(client->locked.region));
 }
@@ -335,7 +340,7 @@ static enum s3_identity_state give_identity_locked(struct client *client, int64_
     int64_t epoch = wall_ms / 1000 + atomic_load(&client->public.clock_offset);
     if (!identity_holds_locked(client, epoch)) {
         struct identity *fresh =
-            make_identity(client, client->locked.region, client->locked.credentials, epoch);
+            make_identity(client, client->locked.region, signing_locked(client), epoch);
         if (fresh == NULL) {
             s3i_error_set(error, S3EXT_NO_MEMORY, "no memory to sign a request");
             return S3I_IDENTITY_FAILED;

@@ -1,13 +1,10 @@
 #include "operations/op.h"
 
-#include <limits.h> /* INT_MAX */
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
+#include <inttypes.h> /* PRId64 */
 
 #include "base/alloc.h"
 #include "base/time.h"
+#include "base/wait.h"
 #include "bytes/memory.h"
 #include "flow/counters.h"
 #include "flow/process.h"
@@ -77,6 +74,7 @@ static int copy_texts(struct s3_op *op, const struct s3_op_texts *texts)
 
 static void on_submitted(struct s3_post *post);
 static void on_cancelled(struct s3_post *post);
+static void on_limit(struct s3_timer *timer);
 
 struct s3_op *s3i_op_new(const struct s3_op_class *class, size_t size, struct s3_client *client,
                          const struct s3_op_texts *texts)
@@ -97,6 +95,7 @@ struct s3_op *s3i_op_new(const struct s3_op_class *class, size_t size, struct s3
     s3i_list_init(&op->listed);
     s3i_post_init(&op->submitted, on_submitted);
     s3i_post_init(&op->cancelled, on_cancelled);
+    s3i_timer_init(&op->limit, on_limit);
     s3i_headers_init(&op->answer_headers, ANSWER_LIMIT);
     int code = copy_texts(op, texts);
     if (code == S3EXT_NO_MEMORY) {
@@ -108,8 +107,6 @@ struct s3_op *s3i_op_new(const struct s3_op_class *class, size_t size, struct s3
     } else if (texts->key.size > KEY_LIMIT) {
         s3i_error_set(&op->error, S3EXT_INVALID, "the key has %zu bytes; S3 allows 1024",
                       texts->key.size);
-    } else if (texts->key.size && memchr(texts->key.data, 0, texts->key.size) != NULL) {
-        s3i_error_set(&op->error, S3EXT_INVALID, "the key holds a NUL character");
     }
     return op;
 }
@@ -153,6 +150,9 @@ void s3i_op_begin(struct s3_op *op, struct s3_reactor *reactor)
     s3i_op_retain(op);
     s3i_list_append(&reactor->operations, &op->running);
     atomic_store(&op->state, S3I_OP_RUNNING);
+    if (op->limit_ms > 0) {
+        s3i_timer_set(&reactor->timers, &op->limit, op->started_ms + op->limit_ms);
+    }
     if (op->error.code != S3EXT_OK) {
         s3i_op_fail(op, &op->error);
     } else if (atomic_load(&op->cancel_asked)) {
@@ -182,10 +182,9 @@ void s3i_op_request_done(struct s3_op *op, struct s3_request *request)
  */
 static void wake_waiters(struct s3_op *op)
 {
-    if (!atomic_load(&op->awaited)) {
-        return;
+    if (atomic_load(&op->awaited)) {
+        s3i_word_wake(&op->state);
     }
-    syscall(SYS_futex, &op->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 static void set_outcome(struct s3_op *op)
@@ -237,6 +236,7 @@ void s3i_op_finish(struct s3_op *op)
         set_outcome(op);
     }
     s3i_list_remove(&op->running);
+    s3i_timer_clear(&op->limit);
     S3I_COUNT(operations, 1);
     struct s3_op_listener *listener = op->listener;
     op->reactor->relieved = true;
@@ -269,6 +269,18 @@ void s3i_op_check_cancel(struct s3_op *op)
         struct s3_error error;
         s3i_error_clear(&error);
         s3i_error_set(&error, S3EXT_CANCELLED, "%s", s3i_error_text(S3EXT_CANCELLED));
+        s3i_op_fail(op, &error);
+    }
+}
+
+/* What a failed one still clears up on the server is not cut short. */
+static void on_limit(struct s3_timer *timer)
+{
+    struct s3_op *op = S3I_OWNER(timer, struct s3_op, limit);
+    if (!op->failing) {
+        struct s3_error error;
+        s3i_error_clear(&error);
+        s3i_error_set(&error, S3EXT_TIMEOUT, "it was not done within %" PRId64 " ms", op->limit_ms);
         s3i_op_fail(op, &error);
     }
 }
@@ -338,11 +350,16 @@ int s3i_op_keep_answer(struct s3_op *op, const struct s3_answer *answer)
 void s3i_op_await(struct s3_op *op, int timeout_ms)
 {
     atomic_store(&op->awaited, true);
-    unsigned seen = atomic_load(&op->state);
-    if (seen == S3I_OP_DONE || s3i_op_let_go(op)) {
-        return;
+    if (!s3i_op_let_go(op)) {
+        s3i_op_await_end(op, timeout_ms);
     }
-    struct timespec wait = {.tv_sec = timeout_ms / 1000,
-                            .tv_nsec = (long)(timeout_ms % 1000) * 1000000L};
-    syscall(SYS_futex, &op->state, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
+}
+
+void s3i_op_await_end(struct s3_op *op, int timeout_ms)
+{
+    atomic_store(&op->awaited, true);
+    unsigned seen = atomic_load(&op->state);
+    if (seen != S3I_OP_DONE) {
+        s3i_word_wait(&op->state, seen, s3i_now_ms() + timeout_ms);
+    }
 }

@@ -65,6 +65,8 @@ struct s3_op {
     struct s3_list listed; /* in the listener's list */
     uint64_t token;
     int64_t started_ms;
+    int64_t limit_ms;      /* from its begin to its end; 0: none */
+    struct s3_timer limit; /* when that is over */
     char *texts; /* copies of key, headers, query; the slices below point into it */
     struct s3_str key, headers, query;
     struct s3_error error;
@@ -139,6 +141,8 @@ void s3i_op_submit(struct s3_op *op, struct s3_reactor *reactor);
 
 /* Waits until it has let go, or `timeout_ms` have passed, or for no reason. */
 void s3i_op_await(struct s3_op *op, int timeout_ms);
+/* The same until it is done, however little its owner has to do with it any more. */
+void s3i_op_await_end(struct s3_op *op, int timeout_ms);
 
 /* The canonical query of a pair block, appended. An s3_code. */
 int s3i_op_add_query(struct s3_buf *out, struct s3_str pairs);

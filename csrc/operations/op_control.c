@@ -13,7 +13,8 @@ static struct s3_op *public_of(struct op_single *single)
 
 /* ---- head, delete ---- */
 
-static const struct s3_single_kind HEAD = {.name = "head", .method = S3I_HEAD, .has_key = true};
+static const struct s3_single_kind HEAD = {
+    .name = "head", .method = S3I_HEAD, .has_key = true, .encryption = S3I_ENCRYPT_KEY};
 
 struct s3_op *s3i_op_head_new(struct s3_client *client, const struct s3_op_texts *texts)
 {
@@ -125,39 +126,6 @@ struct s3_op *s3i_op_delete_many_new(struct s3_client *client, struct s3_str key
     if (code != S3EXT_OK) {
         s3i_error_set(&single->op.error, code, "the delete request could not be built");
     }
-    return &single->op;
-}
-
-/* ---- copy ---- */
-
-/* A 200 answer may hold an error (AWS "CopyObject"): only a CopyObjectResult is a success. */
-static int read_copied(struct op_single *single, struct s3_xml_error *xml)
-{
-    return s3i_xml_fields(s3i_buf_str(&single->request.document), "CopyObjectResult", NULL, NULL, 0,
-                          xml);
-}
-
-static const struct s3_single_kind COPY = {
-    .name = "copy",
-    .method = S3I_PUT,
-    .has_key = true,
-    .document_limit = DOCUMENT_LIMIT,
-    .read_document = read_copied,
-};
-
-struct s3_op *s3i_op_copy_new(struct s3_client *client, struct s3_str source,
-                              const struct s3_op_texts *texts)
-{
-    struct op_single *single = s3i_single_new(&COPY, client, texts);
-    if (single == NULL) {
-        return NULL;
-    }
-    s3i_buf_add(&single->headers, S3I_STR("x-amz-copy-source"));
-    s3i_buf_add_char(&single->headers, '\0');
-    s3i_uri_add_path(&single->headers, s3i_client_bucket(client));
-    s3i_buf_add_char(&single->headers, '/');
-    s3i_uri_add_path(&single->headers, source);
-    s3i_buf_add_char(&single->headers, '\0');
     return &single->op;
 }
 

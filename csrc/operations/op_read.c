@@ -171,6 +171,7 @@ static void send_part(struct op_read *read, struct part *part, struct fetch *fet
     part->cursor = fetch->plan.first_member;
     request->method = S3I_GET;
     request->has_key = true;
+    request->encryption = S3I_ENCRYPT_KEY;
     request->key = op->key;
     request->query = op->query;
     request->headers = op->headers;
@@ -485,6 +486,17 @@ static bool ask_again_plain(struct op_read *read, struct part *part)
     return true;
 }
 
+/*
+ * A range that the server says is none, although it begins within the object as another answer has
+ * told it: the object became shorter. Such a request may have been sent before there was an ETag to
+ * pin.
+ */
+static bool has_shrunk(const struct op_read *read, const struct s3_request *request)
+{
+    return request->error.http_status == 416 && read->op.result.object_size != UINT64_MAX &&
+           request->range.start < read->op.result.object_size;
+}
+
 static void on_done(struct s3_request *request)
 {
     struct part *part = S3I_OWNER(request, struct part, request);
@@ -492,6 +504,9 @@ static void on_done(struct s3_request *request)
     struct s3_op *op = &read->op;
     s3i_op_request_done(op, request);
     if (request->error.code != S3EXT_OK) {
+        if (has_shrunk(read, request)) {
+            request->error.code = S3EXT_MODIFIED;
+        }
         if (!ask_again_plain(read, part)) {
             s3i_op_fail(op, &request->error);
         }

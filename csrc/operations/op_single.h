@@ -1,6 +1,6 @@
 /*
- * op_single: operations that are one request and one answer; op_control.c, op_list.c and op_write.c
- * describe theirs by a kind.
+ * op_single: operations that are one request and one answer; op_control.c, op_copy.c, op_http.c,
+ * op_list.c and op_write.c describe theirs by a kind.
  */
 #ifndef S3I_OPERATIONS_OP_SINGLE_H
 #define S3I_OPERATIONS_OP_SINGLE_H
@@ -13,10 +13,14 @@ struct s3_single_kind {
     const char *name;
     enum s3_method method;
     bool has_key;
+    unsigned encryption;   /* as in struct s3_request */
     size_t document_limit; /* of the answer's document */
     /* Judges and takes in the document of a success (request->document); NULL: there is none of
      * interest. */
     int (*read_document)(struct op_single *single, struct s3_xml_error *xml);
+    /* Looks at an answer with the status of an error; as on_refused of a request's class. */
+    void (*read_refusal)(struct op_single *single, const struct s3_attempt *attempt,
+                         struct s3_xml_error *xml);
     /* What the kind owns; NULL for nothing. */
     void (*destroy)(struct op_single *single);
 };

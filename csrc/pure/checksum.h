@@ -1,9 +1,9 @@
 /*
  * checksum: the checksums that S3 keeps of objects, as they are named and written on the wire.
  *
- * A value is text: the big-endian digest or CRC in base64. CRCs are additive: that of a whole object
- * comes from those of its parts and their sizes (pure/crc), which S3 calls FULL_OBJECT; of digests
- * there is only the digest of the parts' digests, COMPOSITE.
+ * A value is text: the big-endian digest or CRC in base64. CRCs are additive: that of a whole
+ * object comes from those of its parts and their sizes (pure/crc), which S3 calls FULL_OBJECT; of
+ * digests there is only the digest of the parts' digests, COMPOSITE.
  */
 #ifndef S3I_PURE_CHECKSUM_H
 #define S3I_PURE_CHECKSUM_H

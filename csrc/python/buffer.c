@@ -51,8 +51,13 @@ struct state {
     struct s3_rows rows;
 };
 
+enum {
+    CUT_SHARED = 64 * 1024 /* a piece of so many bytes may keep the memory that it lies in alive */
+};
+
 /* PyType_Slot holds functions as void *, a conversion that ISO C has only through an integer. */
 #define SLOT(function) ((void *)(uintptr_t)(function)) /* NOLINT(performance-no-int-to-ptr) */
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
 
 static struct buffer *self_of(PyObject *object)
 {
@@ -221,7 +226,10 @@ static PyObject *slice_copying(PyObject *object, Py_ssize_t start, Py_ssize_t st
     }
     const char *data = self_of(object)->data;
     char *copy = PyBytes_AsString(bytes);
-    for (Py_ssize_t i = 0; i < count; i++) {
+    if (step == 1) {
+        memcpy(copy, data + start, (size_t)count);
+    }
+    for (Py_ssize_t i = 0; step != 1 && i < count; i++) {
         copy[i] = data[start + i * step];
     }
     PyObject *slice = (PyObject *)new_from_exporter(Py_TYPE(object), bytes);
@@ -327,7 +335,27 @@ static PyObject *buffer_find(PyObject *object, PyObject *args)
     return PyLong_FromSsize_t(found == NULL ? -1 : found - self->data);
 }
 
+static const char cut_doc[] =
+    "_cut(start, end, /)\n--\n\n"
+    "Return the bytes [start, end), which must be there, and share memory only where they are many.\n\n"
+    "Small pieces of large memory would keep all of it alive.";
+
+static PyObject *buffer_cut(PyObject *object, PyObject *const *args, Py_ssize_t count)
+{
+    const Py_ssize_t start = count == 2 ? PyNumber_AsSsize_t(args[0], NULL) : -1;
+    const Py_ssize_t end = count == 2 ? PyNumber_AsSsize_t(args[1], NULL) : -1;
+    if (start < 0 || end < start || end > self_of(object)->size) {
+        if (PyErr_Occurred() == NULL) {
+            PyErr_SetString(PyExc_IndexError, "Index out of range");
+        }
+        return NULL;
+    }
+    return end - start < CUT_SHARED ? slice_copying(object, start, 1, end - start)
+                                    : slice_sharing(object, start, end - start);
+}
+
 static PyMethodDef buffer_methods[] = {
+    {"_cut", FAST(buffer_cut), METH_FASTCALL, cut_doc},
     {"find", buffer_find, METH_VARARGS, find_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -553,8 +581,6 @@ static void module_free(void *module)
 {
     (void)module_clear(module);
 }
-
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef module_methods[] = {
     {"wrap", FAST(wrap), METH_FASTCALL, wrap_doc},

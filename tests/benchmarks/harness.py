@@ -47,7 +47,9 @@ def build(folder: Path) -> None:
 def running_source(folder: Path) -> Iterator[int]:
     """Run the source that was built in a folder; gives its port. It ends with the block, or with us."""
     command = [str(folder / "source")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         port = process.stdout.readline()
         if not port:
             raise RuntimeError("the source did not start")
@@ -61,20 +63,31 @@ def running_source(folder: Path) -> Iterator[int]:
                 process.kill()
 
 
-def environment() -> dict[str, str]:
-    """Return our environment without what would change a client's configuration."""
+def environment(client: str = "") -> dict[str, str]:
+    """Return our environment without what would change a client's configuration.
+
+    Only s3ext has to do with the libraries that sanitizers preload; ThreadSanitizer makes obstore crawl.
+    """
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith("AWS_") and not name.upper().endswith("_PROXY")
+        if not name.upper().startswith("AWS_")
+        and not name.upper().endswith("_PROXY")
+        and (name != "LD_PRELOAD" or client == "s3ext")
     }
 
 
-def python(*arguments: str) -> str:
-    """Run this Python on the project's tree and return what it prints."""
+def python(*arguments: str, client: str = "") -> str:
+    """Run this Python on the project's tree, for a client, and return what it prints."""
     command = [sys.executable, *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False
+        command,
+        cwd=ROOT,
+        env=environment(client),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
     )
     if done.returncode != 0:
         raise MeasurementError(f"{shlex.join(arguments)} failed ({done.returncode}):\n{done.stderr}")
@@ -84,7 +97,7 @@ def python(*arguments: str) -> str:
 def why_not_importable(client: str) -> str | None:
     """Return the last line of the error that importing a client ends in, or None."""
     try:
-        python("-c", f"import {client}.store")
+        python("-c", f"import {client}.store", client=client)
     except MeasurementError as error:
         return str(error).strip().splitlines()[-1]
     return None
@@ -113,20 +126,22 @@ class Bench:
         if client == "floor":
             count = max(round(FLOORS[form.floor] * self.scale), 1)
             command = [str(self.folder / "floor"), str(self.port), form.floor, str(count)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
+            done = subprocess.run(
+                command, env=environment(), capture_output=True, text=True, timeout=TIMEOUT, check=True
+            )
             return json.loads(done.stdout)
         module = "tests.benchmarks.client"
         arguments = (client, form.name, str(self.port), str(self.scale), self.loop)
-        return json.loads(python("-m", module, *arguments))
+        return json.loads(python("-m", module, *arguments, client=client))
 
     def import_cost(self, form: Form, client: str) -> dict[str, float]:
         """Import a client ("floor": nothing) in processes of their own: the median CPU of a process."""
         statement = "pass" if client == "floor" else f"import {client}"
-        rss = int(python("-c", f"{statement}\n{SHOW_RSS}")) * 1024
+        rss = int(python("-c", f"{statement}\n{SHOW_RSS}", client=client)) * 1024
         used = []
         for _ in range(max(round(form.count * self.scale), 1)):
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            python("-c", statement)
+            python("-c", statement, client=client)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         return {"requests": 1, "bytes": 0, "cpu_s": statistics.median(used), "wall_s": 0, "rss": rss}

@@ -283,8 +283,10 @@ static bool answer_other(int fd, const struct request *request, const char *quer
     }
     bool copies = strcasestr(request->head, "\r\nx-amz-copy-source:") != NULL;
     return answer_document(fd, 200, "ETag: \"0123456789abcdef0123456789abcdef\"\r\n",
-                           copies ? XML "<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>"
-                                  : "");
+                           !copies ? ""
+                           : strstr(query, "uploadId")
+                               ? XML "<CopyPartResult><ETag>\"e\"</ETag></CopyPartResult>"
+                               : XML "<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>");
 }
 
 static bool answer(int fd, const struct request *request)

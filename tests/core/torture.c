@@ -218,11 +218,38 @@ static int copy(void)
     return code;
 }
 
+static int copy_parts(void)
+{
+    s3ext_op *op = s3ext_op_copy_parts(client, client, "size-1000", 9, "to", 2, "x-amz-meta-a\0b", 15,
+                                       "\"00000000000003e8\"", 1000, 300, 3, 1);
+    int code = finish(op);
+    s3ext_op_free(op);
+    return code;
+}
+
+static int http(void)
+{
+    static const char body[] = "{\"a\": 1}";
+    s3ext_op *op = s3ext_op_http(client, "POST", "b/c", 3, "x-amz-target\0T", 15, "uploads\0", 9, body,
+                                 sizeof(body) - 1, 1);
+    int code = finish(op);
+    if (code == S3EXT_OK) {
+        CHECK(s3ext_op_result(op)->text_size > 0);
+    }
+    s3ext_op_free(op);
+    return code;
+}
+
 static struct s3ext_client_config configuration(void)
 {
     struct s3ext_client_config config = server_config();
     config.default_headers = "x-test\0yes";
     config.default_headers_size = 11;
+    config.write_headers = config.key_headers = "x-test-key\0secret";
+    config.write_headers_size = config.key_headers_size = 18;
+    config.source_headers = "x-test-source-key\0secret";
+    config.source_headers_size = 25;
+    config.checksum = S3I_CHECKSUM_SHA1; /* beside the SHA-256 of the signature */
     return config;
 }
 
@@ -306,6 +333,8 @@ static const struct scenario {
     {"delete_many", delete_many, false},
     {"list", list, false},
     {"copy", copy, false},
+    {"copy_parts", copy_parts, false},
+    {"http", http, false},
     {"credentials", credentials, false},
     {"presign", presign, false},
     {"submitted", submitted, true},

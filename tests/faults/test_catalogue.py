@@ -390,11 +390,16 @@ CATALOGUE = {
         ),
     ),
     51: Row("objects stored compressed", (f"{BODIES}stored_encodings_come_back_byte_for_byte",)),
-    52: Row("a wrong checksum of what is read", (), "checksums of what is read are not looked at yet"),
+    52: Row(
+        "a wrong checksum of what is read",
+        (
+            "python/test_checksums.py::test_wrong_bytes_are_a_checksum_error",
+            "python/test_checksums.py::test_one_wrong_byte_in_any_part_of_a_large_object_is_found",
+        ),
+    ),
     53: Row(
         "a server that refuses checksums",
-        (f"{OPTIONS}what_is_not_built_is_refused_by_name_unless_it_asks_for_nothing",),
-        "none are sent with objects yet; to ask for them is an error when the store is made",
+        ("python/test_checksums.py::test_no_checksum_is_sent_that_was_not_asked_for",),
     ),
     54: Row(
         "secrets where somebody might read them",

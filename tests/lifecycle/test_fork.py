@@ -639,3 +639,160 @@ def test_forks_and_submissions_race(server):
         """,
         limit=40,
     )
+
+
+def test_a_child_within_a_running_loop_is_told_that_its_parents_operations_do_not_end_there(server):
+    """It goes on in the coroutine that forked; what it awaits fails, and its buffers are free again."""
+    server.put("stalled", bytes(1_000_000))
+    fault = server.faults.add(Fault(faults.stall(500_000), key="stalled", times=2))
+    slow = server.faults.add(Fault(faults.stall("head"), method="PUT", times=3))
+    body = """
+        import asyncio, gc
+        from s3ext.exceptions import BaseError
+        async def failure(task):
+            try:
+                await task
+            except BaseError as error:
+                return str(error)
+            return None
+        def exported(buffer):
+            try:
+                buffer.append(1)
+            except BufferError:
+                return True
+            return False
+        async def main():
+            on = connect(read_timeout="60s")
+            into, body, dropped = bytearray(1_000_000), bytearray(8_000_000), bytearray(8_000_000)
+            single = asyncio.ensure_future(on.get_range_async("stalled", start=0, end=1_000_000, into=into))
+            listed = asyncio.ensure_future(failure(on.get_range_async("stalled", start=0, end=1_000_000)))
+            put = asyncio.ensure_future(on.put_async("body", body, use_multipart=False))
+            given_up = asyncio.ensure_future(on.put_async("dropped", dropped, use_multipart=False))
+            fed = asyncio.ensure_future(
+                on.put_async("fed", iter([bytes(6_000_000)] * 3), use_multipart=True, max_concurrency=1)
+            )
+            while s3ext.stats()["exchanges_in_flight"] < 5 or s3ext.stats()["bytes_received"] < 1_000_000:
+                await asyncio.sleep(0.01)
+            given_up.cancel()
+            await asyncio.wait([given_up])
+            assert exported(into) and exported(body)
+            queued = asyncio.ensure_future(failure(on.head_async(KEY)))
+            await asyncio.sleep(0)  # now it is in the loop's next batch
+            pid = os.fork()
+            if not pid:
+                for task in (single, put, fed):
+                    message = await failure(task)
+                    assert message and "before a fork" in message, message
+                    del task
+                assert "before a fork" in await listed
+                assert "before a fork" in await queued
+                del single, put, fed
+                del given_up
+                gc.collect()
+                assert not any([exported(into), exported(body), exported(dropped)])
+                check(on)
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            print("forked", flush=True)
+            assert await single == bytes(1_000_000)
+            assert await listed is None
+            await put
+            await fed
+            assert await queued is None
+        asyncio.run(main())
+        settled()
+        """
+    with Script(server, body, limit=20) as script:
+        assert script.line() == "forked"
+        fault.release()
+        slow.release()
+        script.end()
+    assert len(server.get("fed").data) == 18_000_000
+
+
+def test_a_child_of_another_thread_than_the_loops_lets_go_of_its_operations(server):
+    server.put("stalled", bytes(1_000_000))
+    fault = server.faults.add(Fault(faults.stall(500_000), key="stalled"))
+    body = """
+        import asyncio, threading
+        into, ended = bytearray(1_000_000), []
+        async def main():
+            ended.append(await connect(read_timeout="60s").get_range_async(
+                "stalled", start=0, end=1_000_000, into=into
+            ) == bytes(1_000_000))
+        thread = threading.Thread(target=lambda: asyncio.run(main(), debug=True), daemon=True)
+        thread.start()
+        until(lambda: s3ext.stats()["bytes_received"] >= 500_000)
+        def work():
+            into.append(1)
+            asyncio.run(store.head_async(KEY))
+            check()
+        fork(work)()
+        print("forked", flush=True)
+        thread.join()
+        assert ended == [True]
+        """
+    with Script(server, body, limit=20) as script:
+        assert script.line() == "forked"
+        fault.release()
+        script.end()
+
+
+def test_a_reader_goes_on_in_a_child_and_a_writer_says_that_it_is_the_parents(any_server):
+    run(
+        any_server,
+        """
+        import asyncio, threading
+        async def opened():
+            file = await store.open_reader_async(KEY, buffer_size=1000)
+            await file.read(5)
+            writer = store.open_writer_async("async", buffer_size=5_242_880)
+            await writer.write(b"data")
+            return file, writer
+        with asyncio.Runner() as runner:
+            later, later_writer = runner.run(opened())
+            file = store.open_reader(KEY, buffer_size=1000)
+            assert file.read(5) == content(0, 5)
+            small, large = (store.open_writer(name, buffer_size=5_242_880) for name in ("small", "large"))
+            small.write(b"data")
+            large.write(content(0, 6_000_000))
+            # A thread that the child does not have holds the reader's lock.
+            held, let_go = threading.Event(), threading.Event()
+            def hold():
+                with file._lock:
+                    held.set()
+                    let_go.wait()
+            thread = threading.Thread(target=hold)
+            thread.start()
+            held.wait()
+            def work():
+                assert file.read(100_000) == content(5, 100_005)
+                assert asyncio.run(later.read(100_000)) == content(5, 100_005)
+                for writer in (small, large):
+                    for call in (lambda: writer.write(b"x"), writer.close, writer.flush, writer.__enter__):
+                        try:
+                            call()
+                        except OSError as error:
+                            assert "before a fork" in str(error), error
+                        else:
+                            raise AssertionError("it went on")
+                try:
+                    asyncio.run(later_writer.close())
+                except OSError as error:
+                    assert "before a fork" in str(error), error
+                check()
+            wait = fork(work, "sys.exit")
+            wait()
+            let_go.set()
+            thread.join()
+            assert file.read(100_000) == content(5, 100_005)
+            small.close()
+            large.write(b"end")
+            large.close()
+            runner.run(later_writer.close())
+        """,
+    )
+    assert any_server.get("small").data == any_server.get("async").data == b"data"
+    assert len(any_server.get("large").data) == 6_000_003
+    assert not any_server.store.uploads
+    assert not any_server.store.aborted

@@ -56,7 +56,8 @@ def run(request):
 
 def test_methods_are_coroutine_functions(store):
     """Callers from other threads, such as async-tiff's, make the coroutine where no loop runs."""
-    names = [name for name in dir(store) if name.endswith("_async") and name != "list_async"]
+    plain = {"list_async", "open_writer_async"}  # as in obstore: their results are awaited, not they
+    names = [name for name in dir(store) if name.endswith("_async") and name not in plain]
     assert len(names) >= 10
     assert all(asyncio.iscoroutinefunction(getattr(store, name)) for name in names)
     coroutine = store.get_range_async(path="k", start=0, end=1)

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+import time
 import weakref
 
 import cffi
@@ -141,7 +142,7 @@ OPERATIONS = {
     "of a str": lambda make, a, b, n: make("a"),
     "of an int": lambda make, a, b, n: make(n),
     "of None": lambda make, a, b, n: make(None),
-    "a method it lacks": lambda make, a, b, n: make(a).startswith(b),
+    "a method it lacks": lambda make, a, b, n: make(a).split(b),
     "an attribute of one's own": lambda make, a, b, n: setattr(make(a), "mine", 1),
     "format": lambda make, a, b, n: memoryview(make(a)).format,
     "read-only": lambda make, a, b, n: memoryview(make(a)).readonly,
@@ -175,6 +176,58 @@ def oracle():
 def test_each_operation_does_what_obstore_does(name, oracle, a, b, n):
     operation = OPERATIONS[name]
     assert outcome(operation, Bytes, a, b, n) == outcome(operation, oracle, a, b, n)
+
+
+# -- what obstore's has not ----------------------------------------------------------------------------------
+
+MORE = {
+    "decode": lambda a, b, n: a.decode("latin-1"),
+    "decode as UTF-8": lambda a, b, n: a.decode(),
+    "decode with replacement": lambda a, b, n: a.decode("ascii", "replace"),
+    "hex": lambda a, b, n: a.hex(),
+    "hex with separators": lambda a, b, n: a.hex("-", 2),
+    "find": lambda a, b, n: a.find(b),
+    "find from": lambda a, b, n: a.find(b[:1], n),
+    "find between": lambda a, b, n: a.find(b[:1], n, 7),
+    "find backwards": lambda a, b, n: a.find(b[:1], 2, n),
+    "rfind": lambda a, b, n: a.rfind(b[:1]),
+    "rfind between": lambda a, b, n: a.rfind(b[:1], 1, n),
+    "startswith": lambda a, b, n: a.startswith(b),
+    "startswith its start": lambda a, b, n: a.startswith(bytes(a)[:2]),
+    "startswith one of many": lambda a, b, n: a.startswith((b, bytes(a)[:2])),
+    "startswith none": lambda a, b, n: a.startswith(()),
+    "endswith": lambda a, b, n: a.endswith(b),
+    "endswith its end": lambda a, b, n: a.endswith(bytes(a)[-2:]),
+    "endswith one of many": lambda a, b, n: a.endswith((b, bytes(a)[1:])),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+@given(a=texts, b=texts, n=st.integers(-15, 15))
+@example(a=b"", b=b"", n=0)
+@example(a=b"", b=b"", n=3)
+@example(a=b"abcabc", b=b"abcd", n=3)
+def test_more_methods_do_what_those_of_bytes_do(name, a, b, n):
+    def run(make, *arguments):
+        return MORE[name](make(a), *arguments)
+
+    assert outcome(run, Bytes, b, n) == outcome(run, bytes, b, n)
+
+
+@pytest.mark.parametrize("method", ["find", "rfind", "startswith", "endswith"])
+@pytest.mark.parametrize("wrong", ["text", 5, None, array.array("H", [1])])
+def test_what_is_looked_for_is_bytes(method, wrong):
+    with pytest.raises((TypeError, BufferError)):
+        getattr(Bytes(b"abc"), method)(wrong)
+
+
+def test_the_repr_of_much_is_short_and_tells_how_much():
+    assert repr(Bytes(b"x" * 128)) == f'Bytes(b"{"x" * 128}")'
+    assert repr(Bytes(b"x" * 129)) == f'Bytes(b"{"x" * 64}"... 129 bytes)'
+    much = Bytes(bytes(64 * 1024 * 1024))
+    begun = time.perf_counter()
+    assert repr(much).endswith('\\x00"... 67108864 bytes)')
+    assert time.perf_counter() - begun < 0.05
 
 
 bounds = st.none() | st.integers(-20, 20)

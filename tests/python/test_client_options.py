@@ -12,8 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -125,7 +125,12 @@ def test_the_systems_certificates_count_unless_they_are_disabled(tls_server, sys
     preload = " ".join(filter(None, (os.environ.get("LD_PRELOAD"), str(system))))
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, tls_server.url, ACCESS_KEY, SECRET_KEY, json.dumps(options)],
-        env={**os.environ, "LD_PRELOAD": preload, "S3EXT_TEST_SYSTEM": str(tls_server.tls.ca), "NO_PROXY": "*"},
+        env={
+            **os.environ,
+            "LD_PRELOAD": preload,
+            "S3EXT_TEST_SYSTEM": str(tls_server.tls.ca),
+            "NO_PROXY": "*",
+        },
         capture_output=True,
         text=True,
         timeout=60,
@@ -165,8 +170,8 @@ def test_an_idle_connection_is_used_within_its_time_and_not_after(server, way):
 
 def sockets_to(port):
     """Give this process's own ends of the connections to a port."""
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as found:
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(path.name))) as found:
             peer = found.getpeername()
             if isinstance(peer, tuple) and peer[1] == port:
                 yield found
@@ -399,16 +404,6 @@ def test_the_base_is_what_waits_grow_by(server, sync_way):
         sync_way(connect(server, config), "head", "a")
         first = waits(server)[:5]
         assert sum(first) < 1 if base == 2 else max(waits(server)) > 0.05
-
-
-def test_retries_start_within_their_time(server, sync_way):
-    server.faults.add(fails(None))
-    config = retrying(1000, first_ms=20, most_ms=20, retry_timeout=timedelta(milliseconds=200))
-    begun = time.monotonic()
-    with pytest.raises(GenericError) as caught:
-        sync_way(connect(server, config), "head", "a")
-    assert 0.1 < time.monotonic() - begun < 3
-    assert 3 <= caught.value.attempts < 100
 
 
 @pytest.fixture

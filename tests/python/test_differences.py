@@ -7,14 +7,17 @@ release of obstore that changes one of these fails its test, and then the row ha
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import textwrap
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -24,7 +27,17 @@ from s3ext import exceptions
 from s3ext.store import S3Store
 from tests.python.oracle import obstore, without_environment
 from tests.python.ways import PART, connect
-from tests.server import ACCESS_KEY, REGION, SECRET_KEY, Fault, PatternBody, VerifyingServer, faults
+from tests.server import (
+    ACCESS_KEY,
+    REGION,
+    SECRET_KEY,
+    Fault,
+    ForwardProxy,
+    PatternBody,
+    VerifyingServer,
+    faults,
+    make_certificate,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "session+token/of=a/test"
@@ -603,13 +616,11 @@ def test_our_functions_return_coroutines_where_no_loop_runs(server, name):
     assert server.requests == []
 
 
-def test_obstore_has_functions_where_we_have_methods_or_nothing_yet():
-    names = ["sign", "open_reader", "open_writer"]
+def test_obstore_has_functions_where_we_have_methods_too():
+    names = [f"{name}{end}" for name in ("sign", "open_reader", "open_writer") for end in ("", "_async")]
     assert all(hasattr(obstore(""), name) for name in names)
     assert not any(hasattr(obstore().S3Store, name) for name in names)
-    assert hasattr(S3Store, "sign")
-    assert hasattr(S3Store, "sign_async")
-    assert not any(hasattr(s3ext, name) or hasattr(S3Store, name) for name in names[1:])
+    assert all(hasattr(s3ext, name) and hasattr(S3Store, name) for name in names)
 
 
 def test_obstore_knows_other_stores():
@@ -619,20 +630,93 @@ def test_obstore_knows_other_stores():
         assert not hasattr(s3ext.store, name)
 
 
-def test_obstore_has_what_is_not_built_here_yet(server):
-    """Checksums and encryption on the wire, and copies that do not overwrite."""
-    options = {"checksum_algorithm": "sha256", "server_side_encryption": "AES256"}
-    store = theirs(server, **options, copy_if_not_exists="header:x-unless-there:yes")
-    store.put("k", b"data")
-    server.faults.add(Fault(faults.respond(412), key="there"))
+def test_obstore_copies_bytes_alone_where_it_must_not_overwrite(server):
+    """It asks for nothing but the bytes: what begins the copy says nothing of the source's headers."""
+    server.put("k", b"data", headers={"content-type": "image/tiff"}, metadata={"a": "1"})
+    part = faults.respond(200, b"<CopyPartResult><ETag>&quot;e&quot;</ETag></CopyPartResult>")
+    server.faults.add(Fault(part, method="PUT", times=None))
+    server.faults.add(Fault(faults.respond(412), method="POST", query="uploadId", times=None))
     with pytest.raises(errors().AlreadyExistsError):
-        store.copy("k", "there", overwrite=False)
-    put, copy = server.requests
-    assert put.header("x-amz-checksum-sha256")
-    assert put.header("x-amz-server-side-encryption") == "AES256"
-    assert copy.header("x-unless-there") == "yes"
-    for name, value in options.items():
-        with pytest.raises(exceptions.NotSupportedError):
-            S3Store("b", **{name: value})
-    with pytest.raises(exceptions.NotSupportedError):
-        connect(server, copy_if_not_exists="multipart").copy("k", "k2", overwrite=False)
+        theirs(server, copy_if_not_exists="multipart").copy("k", "k2", overwrite=False)
+    begun = server.requests[0]
+    assert (begun.method, "uploads" in begun.query) == ("POST", True)
+    assert begun.header("content-type") != "image/tiff"
+    assert not begun.header("x-amz-meta-a")
+    server.take_errors()
+
+
+def test_obstore_takes_no_locks():
+    for option in ("conditional_put", "copy_if_not_exists"):
+        with pytest.raises(errors().BaseError, match="dynamo"):
+            obstore().S3Store("bucket", **{option: "dynamo:table"})
+
+
+def test_obstore_signs_sessions_for_s3():
+    bucket = "data--usw2-az1--x-s3"
+    with (
+        VerifyingServer(buckets=(bucket,), tls=make_certificate(), require_auth=False) as server,
+        ForwardProxy({"*.amazonaws.com:443": server.port}) as proxy,
+    ):
+        store = obstore().S3Store(
+            bucket,
+            region="us-west-2",
+            s3_express=True,
+            access_key_id=ACCESS_KEY,
+            secret_access_key=SECRET_KEY,
+            client_options={"proxy_url": proxy.url, "allow_invalid_certificates": True},
+            retry_config=quick(0),
+        )
+        with pytest.raises(errors().BaseError):
+            store.head("k")
+        assert "/s3/aws4_request" in server.find("GET", query="session")[0].header("authorization")
+        server.take_errors()
+
+
+def test_obstore_copies_in_one_request_whatever_the_size(server):
+    server.put("k", PatternBody(2_000_000))
+    server.faults.add(Fault(faults.s3_error("InvalidRequest"), method="PUT", times=None))
+    with pytest.raises(errors().GenericError):
+        theirs(server).copy("k", "k2")
+    assert [request.method for request in server.requests] == ["PUT"]
+
+
+def test_obstore_deletes_no_iterables(server):
+    with pytest.raises(TypeError):
+        theirs(server).delete(path for path in ("a", "b"))
+    assert server.requests == []
+
+
+def test_obstore_shows_all_of_its_bytes():
+    assert len(repr(obstore("").Bytes(bytes(100_000)))) > 100_000
+
+
+def test_obstore_has_a_chain_of_credentials(server, tmp_path):
+    """Here that of a container: keys from a URL, with a token from a file."""
+
+    class Container(BaseHTTPRequestHandler):
+        def do_GET(self):
+            keys = {"AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET_KEY, "Token": TOKEN}
+            body = json.dumps({**keys, "Expiration": "2099-01-01T00:00:00Z"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server.add_credential(ACCESS_KEY, SECRET_KEY, token=TOKEN)
+    server.put("k", b"data")
+    (tmp_path / "token").write_text("token")
+    with HTTPServer(("127.0.0.1", 0), Container) as container:
+        Thread(target=container.serve_forever, daemon=True).start()
+        store = obstore().S3Store(
+            "bucket",
+            endpoint=server.url,
+            region=REGION,
+            container_credentials_full_uri=f"http://127.0.0.1:{container.server_port}/keys",
+            container_authorization_token_file=str(tmp_path / "token"),
+            client_options={"allow_http": True},
+        )
+        assert bytes(store.get("k").bytes()) == b"data"
+        container.shutdown()

@@ -440,8 +440,10 @@ def test_delete_takes_one_path_or_many(server, store, way):
     way(store, "delete", ["b", "c", "missing"])
     assert server.keys() == ["d"]
     way(store, "delete", [])
+    way(store, "delete", (path for path in ["d"]))
+    assert server.keys() == []
     with pytest.raises(TypeError, match="sequence of string paths"):
-        way(store, "delete", (path for path in ["d"]))
+        way(store, "delete", 5)
 
 
 def test_many_keys_are_deleted_a_thousand_a_request(server, store, way):

@@ -14,7 +14,7 @@ from s3ext import _types
 from s3ext._configuration import MaskedDict, parse_config
 from s3ext._given import canonical_config
 from s3ext._kinds import format_duration, parse_duration, timedelta_ns
-from s3ext._options import CHAIN, HARMLESS, LATER, NOW, OPTIONS
+from s3ext._options import CHAIN, HARMLESS, NOW, OPTIONS
 from s3ext._settings import FIELDS
 from s3ext.exceptions import (
     BaseError,
@@ -96,6 +96,7 @@ CLIENT_ROWS = {
 }
 OURS = {
     "raw_keys": "true",
+    "verify_checksums": "true",
     "lane": "curl",
     "part_size": "1048576",
     "concurrency": "8",
@@ -162,7 +163,7 @@ def test_variables_are_the_aws_spellings_or_our_own(name):
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_every_row_is_complete(option):
-    assert option.effect in {NOW, HARMLESS, LATER, CHAIN}
+    assert option.effect in {NOW, HARMLESS, CHAIN}
     assert option.doc.endswith(".")
     assert option.section in {"s3", "client", "retry"}
     assert option.kind.expects
@@ -207,10 +208,6 @@ def test_every_spelling_gives_the_canonical_key(name, key, value):
     bucket = None if name == "bucket" else "b"
     beside = BESIDE.get(name, KEYS if BY_NAME[name].effect == CHAIN else {})
     beside = {other: text for other, text in beside.items() if other != name}
-    if BY_NAME[name].effect == LATER and value not in {"false", "multipart", "etag"}:
-        with pytest.raises(NotSupportedError, match=r"the option \w+ is not supported yet"):
-            parse(bucket, kwargs={key: value, **beside})
-        return
     for form in ({"kwargs": {key: value, **beside}}, {"config": {key: value}, "kwargs": beside}):
         config = parse(bucket, **form).config
         assert config[name] == value
@@ -257,45 +254,6 @@ def test_our_own_options_are_taken_in_every_place(name):
 
 
 # ---- effects that are not built ----
-
-# A value that asks for what may not be built, with what it needs beside it, and one that asks for nothing.
-UNBUILT = {
-    "s3_express": ({"s3_express": True}, False),
-    "checksum_algorithm": ({"checksum_algorithm": "crc64nvme"}, None),
-    "copy_if_not_exists": ({"copy_if_not_exists": "dynamo:t:500"}, "header: x-a : b "),
-    "conditional_put": ({"conditional_put": "dynamo:t"}, " disabled "),
-    "server_side_encryption": ({"server_side_encryption": "aws:kms"}, None),
-    "sse_kms_key_id": ({"sse_kms_key_id": "K", **BESIDE["sse_kms_key_id"]}, None),
-    "sse_bucket_key_enabled": ({"sse_bucket_key_enabled": True, **BESIDE["sse_bucket_key_enabled"]}, None),
-    "sse_customer_key_base64": (
-        {"sse_customer_key_base64": "A" * 43 + "=", **BESIDE["sse_customer_key_base64"]},
-        None,
-    ),
-}
-LATER_OPTIONS = [name for name, option in BY_NAME.items() if option.effect == LATER]
-
-
-def test_every_option_that_is_not_built_is_listed_here():
-    assert set(LATER_OPTIONS) <= set(UNBUILT)
-
-
-@pytest.mark.parametrize("name", LATER_OPTIONS)
-def test_what_is_not_built_is_refused_by_name_unless_it_asks_for_nothing(name):
-    asked, inert = UNBUILT[name]
-    with pytest.raises(NotSupportedError, match=r"^the option \w+ is not supported yet") as caught:
-        parse(kwargs=asked)
-    assert isinstance(caught.value, NotImplementedError)
-    assert any(f"option {key} is" in str(caught.value) for key in asked)
-    if inert is not None:
-        parse(kwargs={name: inert})
-
-
-@pytest.mark.parametrize("name", LATER_OPTIONS)
-def test_what_is_not_built_is_refused_from_the_environment_too(name):
-    asked = {f"AWS_{key.upper()}": str(value) for key, value in UNBUILT[name][0].items()}
-    with pytest.raises(NotSupportedError, match=r"^the option AWS_\w+ \(environment\)"):
-        parse(environ=asked)
-
 
 CHAIN_OPTIONS = [name for name, option in BY_NAME.items() if option.effect == CHAIN]
 
@@ -659,10 +617,11 @@ def test_options_of_encryption_that_do_not_go_together_are_refused(case, where):
     assert KEY_256 not in str(caught.value)
 
 
-def test_a_key_in_the_environment_for_another_mode_than_the_codes_is_left_alone():
+def test_a_key_in_the_environment_for_another_mode_than_the_codes_counts_for_nothing():
     environ = {"AWS_SSE_CUSTOMER_KEY_BASE64": KEY_256, "AWS_SERVER_SIDE_ENCRYPTION": "sse-c"}
-    words = outcome(parse, environ=environ, kwargs={"server_side_encryption": "AES256"})[1]
-    assert words in {None, "NotSupportedError"}
+    found = settings(environ=environ, server_side_encryption="AES256")
+    assert (found.server_side_encryption, found.sse_customer_key_base64) == ("AES256", None)
+    assert settings(environ=environ).sse_customer_key_base64 == KEY_256
     with pytest.raises(GenericError, match=r"AWS_SSE_CUSTOMER_KEY_BASE64 \(environment\) goes with"):
         parse(environ={"AWS_SSE_CUSTOMER_KEY_BASE64": KEY_256})
 
@@ -1164,6 +1123,22 @@ def test_client_options_shut_out_those_of_the_environment_but_not_ours():
     assert parse(environ={"AWS_TIMEOUT": "bad"}, client_options={}).settings.total_timeout_ms == 0
 
 
+def from_variables():
+    for name, value in {**{name: row[1] for name, row in S3_ROWS.items()}, **CLIENT_ROWS, **OURS}.items():
+        for variable in BY_NAME[name].environment:
+            yield pytest.param(name, variable, value, id=variable)
+
+
+@pytest.mark.parametrize(("name", "variable", "value"), [*from_variables()])
+def test_every_variable_means_what_the_option_means_in_code(name, variable, value):
+    bucket = None if name == "bucket" else "b"
+    beside = {**KEYS, **BESIDE.get(name, {})}
+    beside.pop(name, None)
+    found = parse(bucket, {variable: value}, kwargs=beside)
+    assert found.settings == parse(bucket, kwargs={**beside, name: value}).settings
+    assert name not in {**found.config, **(found.client_options or {})}
+
+
 def test_headers_and_certificates_are_not_taken_from_the_environment():
     environ = {"AWS_DEFAULT_HEADERS": "x", "AWS_ROOT_CERTIFICATE": "x", "AWS_PROXY_CA_CERTIFICATE": "x"}
     assert settings(environ=environ) == settings()
@@ -1412,6 +1387,15 @@ DEFAULTS = {
     "user_agent": None,
     "default_headers": (),
     "default_content_type": None,
+    "service": "s3",
+    "express_session": False,
+    "checksum_algorithm": None,
+    "verify_checksums": False,
+    "copy_if_not_exists": None,
+    "server_side_encryption": None,
+    "sse_kms_key_id": None,
+    "sse_bucket_key_enabled": None,
+    "sse_customer_key_base64": None,
     "proxy_url": None,
     "proxy_excludes": None,
     "lane": "auto",
@@ -1444,6 +1428,27 @@ CHANGES = [
     ({"disable_bulk_delete": True}, {"disable_bulk_delete": True}),
     ({"disable_tagging": True}, {"disable_tagging": True}),
     ({"conditional_put": "disabled"}, {"conditional_put": "disabled"}),
+    ({"conditional_put": "dynamo: t :5"}, {"conditional_put": "dynamo:t:5"}),
+    ({"copy_if_not_exists": " multipart"}, {"copy_if_not_exists": "multipart"}),
+    ({"checksum_algorithm": "CRC32C"}, {"checksum_algorithm": "crc32c"}),
+    ({"verify_checksums": True}, {"verify_checksums": True}),
+    ({"server_side_encryption": "AES256"}, {"server_side_encryption": "AES256"}),
+    (
+        {
+            "server_side_encryption": "aws:kms:dsse",
+            "sse_kms_key_id": "K",
+            "sse_bucket_key_enabled": False,
+        },
+        {
+            "server_side_encryption": "aws:kms:dsse",
+            "sse_kms_key_id": "K",
+            "sse_bucket_key_enabled": False,
+        },
+    ),
+    (
+        {"server_side_encryption": "sse-c", "sse_customer_key_base64": KEY_256},
+        {"server_side_encryption": "sse-c", "sse_customer_key_base64": KEY_256},
+    ),
     ({"allow_http": True}, {"allow_http": True}),
     ({"allow_invalid_certificates": True}, {"verify_tls": False}),
     ({"root_certificate": CERTIFICATE}, {"ca_pem": CERTIFICATE.encode()}),
@@ -1493,8 +1498,7 @@ def test_every_option_with_an_effect_is_shown_to_have_it():
         "default_region",
         "bucket",
         "endpoint_url_s3",
-        # In a test of encryption, checksums or conditions, on the wire.
-        *UNBUILT,
+        "s3_express",
     }
     assert tried | elsewhere >= {o.name for o in OPTIONS if o.effect == NOW and o.section != "retry"}
 

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import array
+import asyncio
 import io
 import mmap
+import os
 import random
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from s3ext import exceptions
-from tests.python.ways import PART
-from tests.server import Fault, faults
+from s3ext import _wait, exceptions
+from tests.python.ways import PART, connect
+from tests.server import ACCESS_KEY, SECRET_KEY, Fault, VerifyingServer, faults
+
+ROOT = Path(__file__).parents[2]
+MIB = 1024 * 1024
 
 BIG = random.Random(8).randbytes(2 * PART + 54321)
+
+
+def until(condition, seconds=5.0):
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
 
 
 def uploads(server):
@@ -144,7 +160,9 @@ def test_async_iterators_are_put_by_put_async_only(server, store, way, size):
         ([1, 2], TypeError),
         (["text"], TypeError),
         (io.StringIO("text"), TypeError),
+        (io.StringIO("text" * PART), TypeError),
         ("/no/such/file", FileNotFoundError),
+        (Path(), IsADirectoryError),
     ],
 )
 def test_what_cannot_be_put_is_refused_before_any_request(server, store, way, source, error):
@@ -163,17 +181,47 @@ def test_numbers_below_one_are_refused(server, store, way):
 def test_a_failing_source_aborts_the_upload_and_its_error_comes_out(server, store, way):
     def chunks():
         yield BIG
+        until(lambda: server.store.uploads)
         raise ZeroDivisionError("of the source")
 
     with pytest.raises(ZeroDivisionError, match="of the source"):
         way(store, "put", "k", chunks(), chunk_size=PART)
-    assert server.keys() == []
-    end = time.monotonic() + 5
-    while server.store.uploads and time.monotonic() < end:
-        if way.runner is not None:
-            way.runner.run(__import__("asyncio").sleep(0.01))
-        time.sleep(0.01)
-    assert not server.store.uploads
+    # The abort has been, and not only begun.
+    assert (server.keys(), server.store.uploads) == ([], {})
+    assert [request.method for request in server.requests][-1] == "DELETE"
+
+
+@pytest.mark.parametrize("first", [BIG, b"little"])
+def test_a_failing_async_source_aborts_the_upload_before_its_error_comes_out(server, store, first):
+    async def chunks():
+        yield first
+        if first is BIG:
+            await asyncio.to_thread(until, lambda: server.store.uploads)
+        raise ZeroDivisionError("of the source")
+
+    async def put():
+        with pytest.raises(ZeroDivisionError, match="of the source"):
+            await store.put_async("k", chunks(), chunk_size=PART)
+        return server.keys(), dict(server.store.uploads)
+
+    assert asyncio.run(put()) == ([], {})
+    assert len(server.store.aborted) == (first is BIG)
+
+
+def test_an_abort_that_the_server_does_not_answer_is_not_waited_for_for_ever(server, store, way, monkeypatch):
+    def chunks():
+        yield BIG
+        until(lambda: server.store.uploads)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_wait, "ABORT_SECONDS", 0.3)
+    fault = server.faults.add(Fault(faults.stall("head"), method="DELETE"))
+    begun = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        way(store, "put", "k", chunks(), chunk_size=PART)
+    assert 0.2 < time.monotonic() - begun < 5
+    assert fault.hits == 1
+    fault.release()
 
 
 @pytest.mark.parametrize(
@@ -193,6 +241,148 @@ def test_parts_in_flight_are_bounded(server, store, way):
     server.faults.add(Fault(faults.delay(0.02), method="PUT", times=100))
     way(store, "put", "k", iter([BIG]), chunk_size=PART, max_concurrency=1)
     assert server.peak_in_flight == 1
+
+
+# ---- parts and memory ----
+
+
+def part_sizes(server):
+    """Return the sizes of the parts, by their numbers."""
+    sent = {request.part: request.body_length for request in server.find("PUT", query="partNumber")}
+    return [sent[number + 1] for number in range(len(sent))]
+
+
+@pytest.fixture
+def small_parts():
+    """A server that takes parts of any size, and a store on it."""
+    with VerifyingServer(min_part_size=1) as server:
+        yield server, connect(server)
+        assert not server.errors
+
+
+def test_parts_keep_their_size_where_the_objects_is_known(small_parts, tmp_path, way):
+    server, store = small_parts
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1000 * 1000))
+    way(store, "put", "k", path, chunk_size=1000)
+    assert part_sizes(server) == [1000] * 1000
+
+
+def test_parts_of_unknown_number_grow(small_parts, way):
+    server, store = small_parts
+    data = BIG[: 960 * 1000 + 960 * 2000 + 5000]
+    way(store, "put", "k", iter([data]), chunk_size=1000)
+    assert part_sizes(server) == [1000] * 960 + [2000] * 960 + [4000, 1000]
+    assert server.get("k").data == data
+
+
+@pytest.mark.parametrize("kind", ["buffer", "file"])
+def test_ten_thousand_parts_are_enough_for_any_size(small_parts, way, kind):
+    server, store = small_parts
+    data = BIG + BIG[:1000]
+    way(store, "put", "k", data if kind == "buffer" else io.BytesIO(data), chunk_size=1000)
+    assert server.get("k").data == data
+    assert len(part_sizes(server)) <= 10_000
+
+
+def test_parts_of_unknown_number_reach_the_largest_object_and_never_exceed_the_largest_part():
+    """The rule of `slot_size_locked` in op_write.c, in figures: 5 TiB of parts of at most 5 GiB."""
+    sizes = [min(PART << (number // 960), 5 * 1024**3) for number in range(10_000)]
+    assert sum(sizes) >= 5 * 1024**4
+    assert max(sizes) <= 5 * 1024**3
+
+
+@pytest.mark.slow
+def test_more_than_ten_thousand_parts_are_refused_and_aborted(small_parts):
+    server, store = small_parts
+    with pytest.raises(ValueError, match=r"more than 10,000 parts"):
+        store.put("k", iter([bytes(2_000_000)]), chunk_size=1)
+    assert (server.keys(), server.store.uploads) == ([], {})
+
+
+MEMORY = """
+import asyncio, os, sys
+from tests.lifecycle.prelude import *
+kind, path, most, chunk, size = sys.argv[1:3] + [int(number) for number in sys.argv[3:]]
+on = connect(unsigned_payload=True)
+piece = os.urandom(1_000_000)
+
+def pieces():
+    for at in range(0, size, len(piece)):
+        yield bytes(piece)
+
+async def pieces_later():
+    for piece in pieces():
+        yield piece
+
+def work(name, size):
+    options = {"chunk_size": chunk, "max_concurrency": most}
+    if kind == "file":
+        on.put(name, path, **options)
+    elif kind == "async-file":
+        asyncio.run(on.put_async(name, open(path, "rb"), **options))
+    elif kind == "iterator":
+        on.put(name, pieces(), **options)
+    elif kind == "async-iterator":
+        asyncio.run(on.put_async(name, pieces_later(), **options))
+    else:
+        with on.open_writer(name, buffer_size=chunk, max_concurrency=most) as file:
+            for part in pieces():
+                file.write(part)
+
+on.put("warm", iter([b"x"]), use_multipart=True)
+asyncio.run(on.put_async("warm", iter([b"x"]), use_multipart=True))
+asyncio.run(on.put_async("warm", open(s3ext.__file__, "rb")))
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak begins anew
+idle = rss()
+work("k", size)
+with open("/proc/self/status") as file:
+    peak = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+print(peak - idle)
+"""
+
+
+def growth(server, kind, path, *numbers):
+    """Upload in a process of its own, and return by how much its memory grew at most."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, kind, str(path), *map(str, numbers)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "LIFECYCLE_URL": server.url,
+            "LIFECYCLE_KEYS": f"{ACCESS_KEY} {SECRET_KEY}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize("kind", ["file", "async-file", "iterator", "async-iterator", "writer"])
+@pytest.mark.parametrize("most", [2, 8])
+def test_the_memory_of_an_upload_is_bounded(server, tmp_path, kind, most):
+    """By the parts in flight and two more, though the source is faster than the server."""
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        for _ in range(24):
+            file.write(BIG[:PART])
+    server.faults.add(Fault(faults.delay(0.05), method="PUT", times=1000))
+    assert growth(server, kind, path, most, PART, 24 * PART) <= (most + 2) * PART + 8 * MIB
+    assert len(server.get("k").data) >= 24 * PART
+
+
+@pytest.mark.slow
+def test_the_memory_of_an_upload_whose_parts_grow_is_bounded_by_the_larger_ones(small_parts):
+    server, _ = small_parts
+    server.faults.add(Fault(faults.delay(0.2), method="PUT", skip=900, times=1000))
+    most, small = 128, 256 * 1024
+    assert growth(server, "iterator", "", most, small, 350 * MIB) <= (most + 2) * 2 * small + 8 * MIB
+    assert part_sizes(server)[958:962] == [small] * 2 + [2 * small] * 2
 
 
 # ---- modes ----

@@ -11,6 +11,7 @@ Where radosgw (16.2) is not what S3 is, so that a test must not expect it:
 * `If-Match` on PUT knows only unquoted ETags;
 * who may delete none of the keys of a bulk delete gets 403 for the request, not an error for each key;
 * with STS on, a wrong key or secret is AccessDenied, without a code of its own;
+* copies with a customer's key (SSE-C) are not implemented;
 * x-amz-checksum-* headers are ignored, and trailers with checksums are not understood;
 * listings have milliseconds in their dates, headers whole seconds;
 * bucket names have three characters at least, and policies for IAM no spaces.

@@ -121,3 +121,11 @@ def test_all_calls_go_to_virtual_hosts(gateway, bucket, boto, way, prefix):
     way(store, "delete", ["a b/ü+", "k"])
     root = f"{prefix}/" if prefix else ""
     assert [entry["Key"] for entry in boto.list_objects_v2(Bucket=bucket)["Contents"]] == [f"{root}parts"]
+
+
+def test_keys_sign_urls_where_requests_are_not_signed(gateway, bucket, way):
+    way(connect(gateway, bucket), "put", "k", b"data")
+    store = connect(gateway, bucket, skip_signature=True)
+    assert request(way(store, "sign", "GET", "k", SOON)) == (200, b"data")
+    with pytest.raises(exceptions.PermissionDeniedError):
+        way(store, "head", "k")

@@ -19,7 +19,11 @@ Store:
     `put(key, data, bucket=, etag=, headers=, metadata=, modified=)` (data: bytes, or `PatternBody(size)` for
     objects of any size in 2 MiB of memory), `get(key)` -> StoredObject, `keys()`, `create_bucket(name,
     region=, public=, versioned=)`; `store.uploads` (open multipart uploads by id), `store.completed`,
-    `store.aborted` (ids), `store.delete(bucket, key)`.
+    `store.aborted` (ids), `store.delete(bucket, key)`, `store.max_copy_size` (of CopyObject).
+S3 Express:
+    A bucket whose name ends in `--x-s3` or `--xa-s3` wants requests for the service s3express, signed with
+    the keys that CreateSession gives (`session_keys`, valid for `session_seconds`), but for CreateSession,
+    copies and presigned URLs. Its listings are in no order and refuse start-after.
 Credentials and time:
     `add_credential(access_key, secret_key, token=None, expires_in=None)`, `expire_credential(access_key)`;
     `clock_offset` in seconds shifts the server's clock, its Date header included.

@@ -12,7 +12,7 @@ import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import quote, quote_plus, unquote_to_bytes
+from urllib.parse import quote, quote_plus, unquote_plus, unquote_to_bytes
 from xml.etree import ElementTree as ET
 
 from .errors import S3Error, xml_text
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .http import Body
 
-__all__ = ["NAMESPACE", "Api", "xml_response"]
+__all__ = ["NAMESPACE", "Api", "is_directory", "xml_response"]
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MAX_PUT = 5 * 1024**3
@@ -45,7 +45,8 @@ _EXTRA_HEADERS = (
     "x-amz-server-side-encryption-customer-key-md5",
     "x-amz-website-redirect-location",
 )
-_SSEC = "x-amz-server-side-encryption-customer-"
+_CUSTOMER = "server-side-encryption-customer-"
+_SOURCE = "x-amz-copy-source-"
 _RESPONSE_OVERRIDES = {f"response-{name}": name for name in _STORED_HEADERS}
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _CHECKSUM_NAMES = {f"Checksum{name.upper()}": name for name in CHECKSUMS}
@@ -86,6 +87,11 @@ def _iso(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
 
 
+def is_directory(bucket: str) -> bool:
+    """Tell a bucket of S3 Express One Zone by its name."""
+    return bucket.endswith(("--x-s3", "--xa-s3"))
+
+
 def xml_response(root: str, inner: str, status: int = 200) -> Response:
     """Make an XML answer with S3's name space."""
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} xmlns="{NAMESPACE}">{inner}</{root}>'
@@ -117,6 +123,30 @@ def _parse_xml(body: bytes | bytearray, root: str) -> ET.Element:
     return element
 
 
+def _customer_key(request: Request, prefix: str = "x-amz-") -> str:
+    """Check the three headers of a customer's key, and return the key's MD5; "" without a key.
+
+    Raises:
+        S3Error: InvalidArgument.
+    """
+    key, algorithm, digest = (
+        request.header(prefix + _CUSTOMER + part) for part in ("key", "algorithm", "key-md5")
+    )
+    if not (key or algorithm or digest):
+        return ""
+    try:
+        raw = base64.b64decode(key, validate=True)
+    except ValueError:
+        raw = b""
+    if algorithm != "AES256" or len(raw) != 32:
+        raise S3Error("InvalidArgument", "The secret key was invalid for the specified algorithm.")
+    if base64.b64encode(hashlib.md5(raw, usedforsecurity=False).digest()).decode() != digest:
+        raise S3Error(
+            "InvalidArgument", "The calculated MD5 hash of the key did not match the hash that was provided."
+        )
+    return digest
+
+
 class Api:
     """The operations.
 
@@ -134,6 +164,8 @@ class Api:
             S3Error: What S3 would answer.
         """
         unknown = _SUBRESOURCES & request.query.keys()
+        if request.method == "GET" and request.key:
+            unknown -= {"tagging"}
         if unknown:
             raise S3Error("NotImplemented", f"This server does not know the subresource {sorted(unknown)}")
         if not request.bucket:
@@ -174,6 +206,8 @@ class Api:
         match request.method, request.query:
             case "GET", {"uploadId": _}:
                 response = self._list_parts(request)
+            case "GET", {"tagging": _}:
+                response = self._get_tagging(request)
             case "GET" | "HEAD", _:
                 response = self._get(request)
             case "PUT", {"uploadId": _, "partNumber": _}:
@@ -218,7 +252,17 @@ class Api:
             self._select_range(request, response, stored)
         if response.status == 200 and request.header("x-amz-checksum-mode") == "ENABLED":
             response.headers |= {f"x-amz-checksum-{name}": value for name, value in stored.checksums.items()}
+            if stored.checksums:
+                response.headers["x-amz-checksum-type"] = stored.checksum_type
         return response
+
+    def _get_tagging(self, request: Request) -> Response:
+        stored = self.store.get(request.bucket, request.key, request.query.get("versionId", ""))
+        pairs = (
+            [unquote_plus(text) for text in pair.split("=")] for pair in stored.tagging.split("&") if pair
+        )
+        rows = (f"<Tag>{_tags([('Key', key), ('Value', value)])}</Tag>" for key, value in pairs)
+        return xml_response("Tagging", f"<TagSet>{''.join(rows)}</TagSet>")
 
     @staticmethod
     def _select_part(response: Response, stored: StoredObject, part: int) -> None:
@@ -282,17 +326,23 @@ class Api:
         return headers
 
     @staticmethod
-    def _check_customer_key(request: Request, stored: StoredObject) -> None:
-        wanted = stored.extra.get(_SSEC + "key-md5")
+    def _check_customer_key(request: Request, stored: StoredObject, prefix: str = "x-amz-") -> None:
+        """Check the key that comes with a read, or with `prefix` that for a copy's source."""
+        wanted = stored.extra.get(f"x-amz-{_CUSTOMER}key-md5")
+        given = _customer_key(request, prefix)
         if wanted is None:
+            if given:
+                raise S3Error(
+                    "InvalidRequest", "The encryption parameters are not applicable to this object."
+                )
             return
-        if not request.header(_SSEC + "key"):
+        if not given:
             raise S3Error(
                 "InvalidRequest",
                 "The object was stored using a form of Server Side Encryption. "
                 "The correct parameters must be provided.",
             )
-        if request.header(_SSEC + "key-md5") != wanted:
+        if given != wanted:
             raise S3Error("AccessDenied", "The customer key does not fit the object")
 
     # Listing.
@@ -324,6 +374,8 @@ class Api:
                 "Invalid Encoding Method specified in Request",
                 elements={"ArgumentName": "encoding-type"},
             )
+        if "start-after" in query and is_directory(request.bucket):
+            raise S3Error("NotImplemented", "Directory buckets do not know start-after")
         if "continuation-token" in query and not query["continuation-token"]:
             raise S3Error(
                 "InvalidArgument",
@@ -357,6 +409,8 @@ class Api:
             f"<ETag>{xml_text(stored.etag)}</ETag><Size>{stored.size}</Size>{owner}<StorageClass>{stored.storage_class}</StorageClass></Contents>"
             for stored in page.contents
         ]
+        if is_directory(request.bucket):
+            rows.reverse()  # Their listings are in no order.
         rows += [
             f"<CommonPrefixes><Prefix>{xml_text(enc(common))}</Prefix></CommonPrefixes>"
             for common in page.prefixes
@@ -441,14 +495,7 @@ class Api:
         return given
 
     def _draft(self, request: Request, body: Body) -> StoredObject:
-        customer_key = request.header(_SSEC + "key")
-        if customer_key:
-            digest = hashlib.md5(base64.b64decode(customer_key), usedforsecurity=False).digest()
-            if base64.b64encode(digest).decode() != request.header(_SSEC + "key-md5"):
-                raise S3Error(
-                    "InvalidArgument",
-                    "The calculated MD5 hash of the key did not match the hash that was provided.",
-                )
+        _customer_key(request)
         return StoredObject(
             request.key,
             body,
@@ -529,7 +576,8 @@ class Api:
                 "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
             )
         stored = self.store.get(bucket, key, query.removeprefix("versionId=") if query else "")
-        if check_conditions(request.fields, stored, prefix="x-amz-copy-source-", copy=True) != 200:
+        self._check_customer_key(request, stored, _SOURCE)
+        if check_conditions(request.fields, stored, prefix=_SOURCE, copy=True) != 200:
             raise S3Error(
                 "PreconditionFailed", "At least one of the pre-conditions you specified did not hold"
             )
@@ -537,6 +585,12 @@ class Api:
 
     def _copy(self, request: Request) -> Response:
         source = self._source(request)
+        if source.size > self.store.max_copy_size:
+            raise S3Error(
+                "InvalidRequest",
+                "The specified copy source is larger than the maximum allowable size for a copy source: "
+                f"{self.store.max_copy_size}",
+            )
         directive = request.header("x-amz-metadata-directive") or "COPY"
         if directive not in ("COPY", "REPLACE"):
             raise S3Error(
@@ -580,15 +634,33 @@ class Api:
         algorithm = request.header("x-amz-checksum-algorithm").lower()
         if algorithm and algorithm not in CHECKSUMS:
             raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
-        upload = self.store.create_upload(request.bucket, self._draft(request, BytesBody()), algorithm)
+        kind = request.header("x-amz-checksum-type") or (
+            "" if not algorithm else "FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE"
+        )
+        allowed = {"": [""], "crc64nvme": ["FULL_OBJECT"], "sha1": ["COMPOSITE"], "sha256": ["COMPOSITE"]}
+        if kind not in allowed.get(algorithm, ["COMPOSITE", "FULL_OBJECT"]):
+            raise S3Error(
+                "InvalidRequest", f"The {kind} checksum type cannot be used with the {algorithm} checksum."
+            )
+        upload = self.store.create_upload(request.bucket, self._draft(request, BytesBody()), algorithm, kind)
         pairs = [("Bucket", request.bucket), ("Key", request.key), ("UploadId", upload.id)]
         response = xml_response("InitiateMultipartUploadResult", _tags(pairs))
         response.headers |= upload.draft.extra
+        if algorithm:
+            response.headers["x-amz-checksum-algorithm"] = algorithm.upper()
+            response.headers["x-amz-checksum-type"] = kind
         return response
 
     def _put_part(self, request: Request, body: bytearray) -> Response:
         upload = self.store.upload(request.bucket, request.key, request.query["uploadId"])
+        self._check_customer_key(request, upload.draft)
         sums = self._check_body(request, body)
+        if upload.checksum_algorithm and any(name != upload.checksum_algorithm for name in sums):
+            raise S3Error(
+                "InvalidRequest",
+                f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm}, "
+                f"actual checksum Type: {next(iter(sums))}",
+            )
         etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
         self.store.put_part(
             upload, Part(request.part or 0, BytesBody(body), etag, int(self.store.clock()), sums)
@@ -599,6 +671,7 @@ class Api:
 
     def _copy_part(self, request: Request) -> Response:
         upload = self.store.upload(request.bucket, request.key, request.query["uploadId"])
+        self._check_customer_key(request, upload.draft)
         source = self._source(request)
         start, stop = 0, source.size
         header = request.header("x-amz-copy-source-range")
@@ -638,8 +711,17 @@ class Api:
                 if item.find(tag) is not None
             }
             wanted.append((int(number), etag, sums))
+        if upload.checksum_algorithm:
+            # AWS: "required only when the object was created using a checksum algorithm".
+            self._check_customer_key(request, upload.draft)
+        if request.header("x-amz-checksum-type") not in ("", upload.checksum_type):
+            raise S3Error("InvalidRequest", "The checksum type is not that of the upload.")
         stored = self.store.complete(
-            upload, wanted, if_match=request.header("if-match"), if_none_match=request.header("if-none-match")
+            upload,
+            wanted,
+            whole=request.header(f"x-amz-checksum-{upload.checksum_algorithm}"),
+            if_match=request.header("if-match"),
+            if_none_match=request.header("if-none-match"),
         )
         location = (
             f"http://{request.header('host')}/{request.bucket}/{quote(request.key, errors='surrogateescape')}"

@@ -92,6 +92,7 @@ class ForwardProxy:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
@@ -149,6 +150,9 @@ class ForwardProxy:
             for task in self._tasks:
                 task.cancel()
             loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+            for writer in self._writers:
+                writer.transport.abort()
+            loop.run_until_complete(asyncio.sleep(0))
         finally:
             loop.close()
 
@@ -157,6 +161,8 @@ class ForwardProxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        # Those over TLS take a while to close; what is left of them at the end is aborted.
+        self._writers.add(writer)
         try:
             if self.kind == "socks5":
                 await self._serve_socks(reader, writer)
@@ -298,7 +304,8 @@ class ForwardProxy:
         """SOCKS 4, and 4a: an address 0.0.0.x says that the host's name follows."""
         request = ProxyRequest("SOCKS4", "")
         self.requests.append(request)
-        version, command = await reader.readexactly(2)
+        if await reader.readexactly(2) != b"\x04\x01":  # version 4, connect
+            return
         port = int.from_bytes(await reader.readexactly(2), "big")
         address = await reader.readexactly(4)
         request.user = (await reader.readuntil(b"\0"))[:-1].decode()
@@ -308,8 +315,6 @@ class ForwardProxy:
             host = str(ipaddress.ip_address(address))
         request.target = f"{host}:{port}"
         try:
-            if (version, command) != (4, 1):
-                raise _RefusedError(502)
             up_reader, up_writer = await self._connect(host, port)
         except _RefusedError as refused:
             request.status = refused.status

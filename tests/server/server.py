@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from .api import Api
+from .api import Api, is_directory, xml_response
 from .errors import S3Error, error_xml
 from .faults import Exchange, Fault, FaultPlan, Step
 from .http import (
@@ -52,6 +52,11 @@ REGION = "us-east-1"
 # Endpoints of AWS: s3.region, s3-region, s3.dualstack.region, s3 alone (us-east-1); each may follow a bucket.
 _AWS_HOST = re.compile(
     r"(?:(?P<bucket>.+)\.)?s3(?:-fips)?(?:\.dualstack)?(?:[.-](?P<region>[a-z]{2}(?:-[a-z]+)+-\d+))?\.amazonaws\.com(?:\.cn)?"
+)
+
+# Of S3 Express One Zone: bucket.s3express-zone.region.
+_ZONAL_HOST = re.compile(
+    r"(?P<bucket>.+)\.s3express-(?P<zone>[a-z0-9-]+)\.(?P<region>[a-z0-9-]+)\.amazonaws\.com"
 )
 
 # Refusals of an operation that a right client never gets, whatever its user asks for.
@@ -146,6 +151,8 @@ class VerifyingServer:
         self.errors: list[WireError] = []
         self.crashes: list[BaseException] = []
         self.tls_failures: list[str] = []
+        self.session_keys: set[str] = set()
+        self.session_seconds = 300.0
         self.connections_opened = 0
         self.local_addresses: list[str] = []
         self.peak_connections = 0
@@ -570,7 +577,42 @@ class VerifyingServer:
         request.applied = True
         return response
 
+    def _check_session(self, request: Request, verdict: Verdict) -> None:
+        """Check which keys a request must be signed with, and how the token comes, in S3 Express."""
+        if verdict.kind == "anonymous":
+            return
+        in_session = verdict.access_key in self.session_keys
+        if in_session != ("x-amz-s3session-token" in request.fields):
+            raise S3Error(
+                "InvalidRequest", "x-amz-s3session-token is for the keys of a session, and no others"
+            )
+        copying = bool(request.header("x-amz-copy-source"))
+        own_keys = "session" in request.query or copying or verdict.kind == "presigned"
+        if in_session != (is_directory(request.bucket) and not own_keys):
+            raise S3Error("AccessDenied", "The request is signed with the wrong kind of keys")
+
+    def _create_session(self, request: Request) -> Response:
+        self.store.bucket(request.bucket)
+        number = len(self.session_keys)
+        keys = self.add_credential(
+            f"ASIASESSION{number:09}",
+            f"session/secret+{number}",
+            f"session-token-{number}==",
+            expires_in=self.session_seconds,
+        )
+        self.session_keys.add(keys.access_key)
+        ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.now() + self.session_seconds))
+        inner = (
+            f"<Credentials><SessionToken>{keys.token}</SessionToken>"
+            f"<SecretAccessKey>{keys.secret_key}</SecretAccessKey><AccessKeyId>{keys.access_key}</AccessKeyId>"
+            f"<Expiration>{ends}</Expiration></Credentials>"
+        )
+        return xml_response("CreateSessionResult", inner)
+
     def _handle(self, exchange: Exchange) -> Response:
+        request = exchange.request
+        if request.method == "GET" and "session" in request.query and is_directory(request.bucket):
+            return self._create_session(request)
         try:
             return self._api.handle(exchange.request, exchange.body)
         except S3Error as error:
@@ -621,7 +663,7 @@ class VerifyingServer:
             path = path.removeprefix(self.base_path)
         host = request.header("host").lower()
         host = host if host.endswith("]") else host.rpartition(":")[0] or host
-        match = _AWS_HOST.fullmatch(host)
+        match = _ZONAL_HOST.fullmatch(host) or _AWS_HOST.fullmatch(host)
         bucket = (
             match["bucket"]
             if match
@@ -640,9 +682,8 @@ class VerifyingServer:
 
     def _region_of(self, request: Request) -> str:
         """Return the region that the scope must name: that of the AWS endpoint, else that of the bucket."""
-        match = _AWS_HOST.fullmatch(
-            request.header("host").lower().rpartition(":")[0] or request.header("host").lower()
-        )
+        host = request.header("host").lower().rpartition(":")[0] or request.header("host").lower()
+        match = _ZONAL_HOST.fullmatch(host) or _AWS_HOST.fullmatch(host)
         if match is not None:
             return match["region"] or "us-east-1"
         bucket = self.store.buckets.get(request.bucket)
@@ -670,7 +711,9 @@ class VerifyingServer:
             self.credentials,
             region=lambda: self._region_of(request),
             now=self.now(),
+            services=("s3express",) if is_directory(request.bucket) else ("s3",),
         )
+        self._check_session(request, verdict)
         request.auth, request.access_key = verdict.kind, verdict.access_key
         request.verified = verdict.kind != "anonymous"
         bucket = self.store.buckets.get(request.bucket)

@@ -140,7 +140,8 @@ class StoredObject:
             server's clock.
         headers: The stored response headers (content-type, cache-control ...), lower-case names.
         metadata: User metadata without the x-amz-meta- prefix, lower-case names.
-        tagging: The x-amz-tagging header as sent. checksums: algorithm to base64 value.
+        tagging: The x-amz-tagging header as sent. checksums: algorithm to base64 value; of the type
+            `checksum_type`.
         parts: Sizes of the parts of a multipart upload. storage_class: "STANDARD" if not given.
         extra: Further x-amz-* headers that were given and are given back (encryption).
         version_id: "null" where versions are off.
@@ -154,6 +155,7 @@ class StoredObject:
     metadata: dict[str, str] = field(default_factory=dict)
     tagging: str = ""
     checksums: dict[str, str] = field(default_factory=dict)
+    checksum_type: str = "FULL_OBJECT"
     parts: tuple[int, ...] = ()
     storage_class: str = "STANDARD"
     extra: dict[str, str] = field(default_factory=dict)
@@ -192,6 +194,7 @@ class Upload:
     initiated: int
     draft: StoredObject
     checksum_algorithm: str = ""
+    checksum_type: str = ""
     parts: dict[int, Part] = field(default_factory=dict)
 
 
@@ -299,6 +302,7 @@ class Store:
         self.uploads: dict[str, Upload] = {}
         self.completed: list[str] = []
         self.aborted: list[str] = []
+        self.max_copy_size = 5 * 1024**3
         self.lock = threading.RLock()
         self._token_salt = secrets.token_bytes(3)
 
@@ -458,7 +462,9 @@ class Store:
             bucket.versions.setdefault(key, []).append(marker)
             return marker
 
-    def create_upload(self, bucket_name: str, draft: StoredObject, checksum_algorithm: str = "") -> Upload:
+    def create_upload(
+        self, bucket_name: str, draft: StoredObject, checksum_algorithm: str = "", checksum_type: str = ""
+    ) -> Upload:
         """Open a multipart upload."""
         with self.lock:
             self.check_write(bucket_name, draft.key)
@@ -470,6 +476,7 @@ class Store:
                 int(self.clock()),
                 draft,
                 checksum_algorithm,
+                checksum_type,
             )
             self.uploads[upload.id] = upload
             return upload
@@ -510,6 +517,7 @@ class Store:
         upload: Upload,
         wanted: Sequence[tuple[int, str, dict[str, str]]],
         *,
+        whole: str = "",
         if_match: str = "",
         if_none_match: str = "",
     ) -> StoredObject:
@@ -518,11 +526,13 @@ class Store:
         Args:
             upload: The upload.
             wanted: The client's list: number, ETag, checksums by algorithm.
+            whole: What the client says that the object's checksum is, or "".
             if_match: The header, or "".
             if_none_match: The header, or "".
 
         Raises:
-            S3Error: MalformedXML, InvalidPartOrder, InvalidPart, EntityTooSmall, or as `check_write`.
+            S3Error: MalformedXML, InvalidPartOrder, InvalidPart, EntityTooSmall, InvalidRequest for a
+                checksum that is missing, BadDigest, or as `check_write`.
         """
         with self.lock:
             self.check_write(upload.bucket, upload.key, if_match, if_none_match)
@@ -531,13 +541,21 @@ class Store:
                 b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts), usedforsecurity=False
             ).hexdigest()
             body = SegmentsBody([part.body for part in parts])
+            self._check_listed(upload, wanted)
+            sums = self._whole_checksums(upload, parts, body)
+            if whole and sums.get(upload.checksum_algorithm) != whole:
+                raise S3Error(
+                    "BadDigest",
+                    f"The {upload.checksum_algorithm} you specified did not match the calculated checksum.",
+                )
             stored = replace(
                 upload.draft,
                 body=body,
                 etag=f'"{digest}-{len(parts)}"',
                 modified=int(self.clock()),
                 parts=tuple(part.body.size for part in parts),
-                checksums=self._whole_checksums(upload.checksum_algorithm, parts, body),
+                checksums=sums,
+                checksum_type=upload.checksum_type or "FULL_OBJECT",
             )
             stored = self.put(upload.bucket, stored)
             del self.uploads[upload.id]
@@ -586,8 +604,21 @@ class Store:
         return parts
 
     @staticmethod
-    def _whole_checksums(algorithm: str, parts: Sequence[Part], body: Body) -> dict[str, str]:
-        if algorithm == "crc64nvme":
+    def _check_listed(upload: Upload, wanted: Sequence[tuple[int, str, dict[str, str]]]) -> None:
+        """Check that each part of an upload with composite checksums is listed with its own."""
+        algorithm = upload.checksum_algorithm
+        missing = [number for number, _, sums in wanted if algorithm not in sums]
+        if upload.checksum_type == "COMPOSITE" and missing:
+            raise S3Error(
+                "InvalidRequest",
+                f"The upload was created using a {algorithm} checksum. The complete request must include the "
+                f"checksum for each part. It was missing for part {missing[0]} in the request.",
+            )
+
+    @staticmethod
+    def _whole_checksums(upload: Upload, parts: Sequence[Part], body: Body) -> dict[str, str]:
+        algorithm = upload.checksum_algorithm
+        if upload.checksum_type == "FULL_OBJECT":
             return {algorithm: checksum(algorithm, b"".join(body.views(0, body.size)))}
         if not algorithm or any(algorithm not in part.checksums for part in parts):
             return {}
