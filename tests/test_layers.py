@@ -26,7 +26,9 @@ def test_a_file_includes_only_its_own_layer_and_those_above(path: Path) -> None:
 
 def test_only_a_lane_knows_libcurl() -> None:
     users = {path.name for path in SOURCES if any(name.startswith("curl/") for name in includes(path))}
-    assert users == {"lane_curl.c"}
+    assert users == {"curl_easy.h"}
+    users = {path.name for path in SOURCES if "bytes/curl_easy.h" in includes(path)}
+    assert users == {"curl_easy.c", "lane_curl.c"}
 
 
 def test_only_the_buffer_type_knows_python() -> None:

@@ -14,14 +14,10 @@
  * else the loop would spin. libcurl's own time-outs are off but for the connect phase; the watchdog
  * of the reactor judges by `progress`.
  */
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h> /* FD_CLOEXEC by SOCK_CLOEXEC */
 #include <netinet/in.h>
 #include <netinet/tcp.h> /* TCP_KEEPIDLE, TCP_USER_TIMEOUT */
-#include <inttypes.h>
-#include <openssl/ssl.h>      /* SSL_CTX_set1_cert_store */
-#include <openssl/x509_vfy.h> /* X509_verify_cert_error_string */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -31,22 +27,13 @@
 #include "base/alloc.h"
 #include "base/list.h"
 #include "base/time.h"
+#include "bytes/curl_easy.h"
 #include "bytes/lane.h"
-#include "identity/trust.h"
 
 enum {
-    HEADERS_MAX = 64, /* header lines of one request, ours included */
     HANDLES_KEPT = 256,
-    /* libcurl 7.88 allocates its buffer for each transfer, so small is faster; and glibc tidies up
-       its whole heap when a chunk of 64 KiB is freed, so all but the large ones stay below that. */
-    BUFFER_TINY = 16 * 1024,
-    BUFFER_SMALL = 60 * 1024,
-    BUFFER_LARGE = 512 * 1024,
-    TINY_TO = 12 * 1024, /* leaves room for the head of the answer */
-    LARGE_FROM = 1024 * 1024,
     CONNECTIONS_LEAST = 64,
-    CONNECTION_LIFE_S = 300, /* then a new one asks the DNS again, where load may have moved */
-    STREAMS = 8,             /* requests on one HTTP/2 connection: few are faster than many */
+    STREAMS = 8, /* requests on one HTTP/2 connection: few are faster than many */
     REWATCH_MS = 10,
     ADDRESSES_MAX = 16 /* of one host, tried at once when each refuses */
 };
@@ -54,14 +41,8 @@ enum {
 struct handle {
     struct s3_list node; /* in the lane's `free` or `busy` */
     struct s3_lane *lane;
-    CURL *easy;
+    struct s3_easy easy;
     struct s3_transfer *transfer; /* NULL while free */
-    uint64_t serial;              /* of the configuration that it is set up for; 0: none */
-    long buffer;
-    int no_socket;      /* why no socket could be had for the transfer: an errno; 0: one was */
-    bool wrong_version; /* the answer is HTTP/1, and only HTTP/2 was asked for */
-    struct curl_slist lines[HEADERS_MAX + 4];
-    char detail[CURL_ERROR_SIZE];
 };
 
 /* What is known of a descriptor of ours, by its number. */
@@ -152,45 +133,6 @@ struct s3_str s3i_method_name(enum s3_method method)
     return names[method];
 }
 
-/* ---- what libcurl ended in ---- */
-
-static const struct {
-    CURLcode curl;
-    int code;
-} OUTCOMES[] = {
-    {CURLE_OK, S3EXT_OK},
-    {CURLE_COULDNT_RESOLVE_HOST, S3EXT_RESOLVE},
-    {CURLE_COULDNT_RESOLVE_PROXY, S3EXT_PROXY},
-    {CURLE_PROXY, S3EXT_PROXY},
-    {CURLE_COULDNT_CONNECT, S3EXT_CONNECT},
-    {CURLE_INTERFACE_FAILED, S3EXT_CONNECT},
-    {CURLE_SSL_CONNECT_ERROR, S3EXT_CONNECT},
-    {CURLE_PEER_FAILED_VERIFICATION, S3EXT_TLS},
-    {CURLE_SSL_CACERT_BADFILE, S3EXT_TLS},
-    {CURLE_SSL_CERTPROBLEM, S3EXT_TLS},
-    {CURLE_SSL_CIPHER, S3EXT_TLS},
-    {CURLE_SSL_ISSUER_ERROR, S3EXT_TLS},
-    {CURLE_SSL_INVALIDCERTSTATUS, S3EXT_TLS},
-    {CURLE_USE_SSL_FAILED, S3EXT_TLS},
-    {CURLE_OPERATION_TIMEDOUT, S3EXT_TIMEOUT},
-    {CURLE_OUT_OF_MEMORY, S3EXT_NO_MEMORY},
-    {CURLE_URL_MALFORMAT, S3EXT_INVALID},
-    {CURLE_UNSUPPORTED_PROTOCOL,
-     S3EXT_PROTOCOL} /* the URL is ours: it is the answer that is no HTTP/1 */,
-    {CURLE_WEIRD_SERVER_REPLY, S3EXT_PROTOCOL},
-    {CURLE_BAD_CONTENT_ENCODING, S3EXT_PROTOCOL},
-};
-
-static int outcome_of(CURLcode curl)
-{
-    for (size_t i = 0; i < sizeof(OUTCOMES) / sizeof(OUTCOMES[0]); i++) {
-        if (OUTCOMES[i].curl == curl) {
-            return OUTCOMES[i].code;
-        }
-    }
-    return S3EXT_TRANSPORT;
-}
-
 static bool is_before_sending(int code)
 {
     return code == S3EXT_RESOLVE || code == S3EXT_CONNECT || code == S3EXT_TLS ||
@@ -205,7 +147,7 @@ static size_t on_header(char *data, size_t one, size_t size, void *user)
     struct s3_transfer *transfer = handle->transfer;
     if (transfer->connect->http_version == 2 &&
         s3i_str_starts(s3i_str(data, one * size), S3I_STR("HTTP/1"))) {
-        handle->wrong_version = true;
+        handle->easy.wrong_version = true;
         return 0;
     }
     return transfer->events->on_header(transfer, s3i_str(data, one * size)) ? size : 0;
@@ -275,11 +217,11 @@ static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct cur
     struct s3_lane *lane = handle->lane;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     if (fd < 0) {
-        handle->no_socket = errno;
+        handle->easy.no_socket = errno;
         return CURL_SOCKET_BAD;
     }
     if (!make_place(lane, fd)) {
-        handle->no_socket = ENOMEM;
+        handle->easy.no_socket = ENOMEM;
         close(fd);
         return CURL_SOCKET_BAD;
     }
@@ -396,102 +338,12 @@ static int on_timer(CURLM *multi, long timeout_ms, void *user)
 
 /* ---- easy handles ---- */
 
-static void set_proxy(CURL *easy, const struct s3_connect *connect)
-{
-    /* An unset option keeps libcurl's rules for http_proxy, https_proxy and no_proxy. */
-    curl_easy_setopt(easy, CURLOPT_PROXY, connect->proxy_url);
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, connect->proxy_excludes);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-}
-
-/* Certificates that were parsed once, for each connection to the server or to an https proxy. */
-static CURLcode on_tls_context(CURL *easy, void *context, void *user)
-{
-    (void)easy;
-    const struct handle *handle = user;
-    SSL_CTX_set1_cert_store(context, s3i_trust_store(handle->transfer->connect->trust));
-    return CURLE_OK;
-}
-
-/*
- * libcurl shares connections where its own options agree, and cannot see into ours: a path of
- * certificates that cannot exist, another one for each trust, keeps them apart.
- */
-static CURLcode set_trust(struct handle *handle, const struct s3_connect *connect)
-{
-    CURL *easy = handle->easy;
-    char mark[64];
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, connect->verify_tls ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, connect->verify_tls ? 2L : 0L);
-    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, connect->verify_tls ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, connect->verify_tls ? 2L : 0L);
-    if (connect->trust == NULL) {
-        return CURLE_OK;
-    }
-    snprintf(mark, sizeof(mark), "/dev/null/trust-%" PRIu64, s3i_trust_serial(connect->trust));
-    curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
-    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, NULL);
-    curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
-    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, handle);
-    CURLcode result = curl_easy_setopt(easy, CURLOPT_CAPATH, mark);
-    return result != CURLE_OK ? result
-                              : curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
-}
-
-/*
- * libcurl keeps a DNS answer for a minute, and takes its addresses in one order: all connections of a
- * burst would go to one of them. Without that, each connection asks, and shuffles.
- */
-static void set_addresses(CURL *easy, const struct s3_connect *connect)
-{
-    if (connect->randomize_addresses) {
-        curl_easy_setopt(easy, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
-        curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
-    }
-}
-
-static CURLcode set_version(CURL *easy, const struct s3_connect *connect)
-{
-    static const long versions[] = {CURL_HTTP_VERSION_2TLS, CURL_HTTP_VERSION_1_1,
-                                    CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE};
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, connect->http_version == 1 ? 0L : 1L);
-    return curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, versions[connect->http_version]);
-}
-
-/* How long a connection is kept, and its next ones found. */
-static void set_age(CURL *easy, const struct s3_connect *connect)
-{
-    long idle_seconds = (long)((connect->pool_idle_timeout_ms + 999) / 1000);
-    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, idle_seconds ? idle_seconds : 1L);
-#if LIBCURL_VERSION_NUM >= 0x075000
-    curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long)CONNECTION_LIFE_S);
-#endif
-}
-
-static void set_protocols(CURL *easy)
-{
-#if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-#if LIBCURL_VERSION_NUM >= 0x075700
-    /* A transfer that is cancelled while its host is looked up must not wait for the look-up. */
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-#endif
-}
-
-/* Everything that stays the same from transfer to transfer of one configuration. */
+/* Sets a handle up for a configuration. */
 static CURLcode configure(struct handle *handle, const struct s3_connect *connect)
 {
-    CURL *easy = handle->easy;
-    struct s3_lane *lane = handle->lane;
-    curl_easy_reset(easy);
-    handle->serial = 0;
-    handle->buffer = 0;
+    CURLcode result = s3i_easy_configure(&handle->easy, connect);
+    CURL *easy = handle->easy.curl;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, handle);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, handle->detail);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, handle);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
@@ -499,18 +351,7 @@ static CURLcode configure(struct handle *handle, const struct s3_connect *connec
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, handle);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
-    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, lane);
-    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect->connect_timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, connect->user_agent);
-    set_age(easy, connect);
-    set_addresses(easy, connect);
-    set_protocols(easy);
-    set_proxy(easy, connect);
-    CURLcode result = set_version(easy, connect);
-    result = result == CURLE_OK ? set_trust(handle, connect) : result;
-    handle->serial = result == CURLE_OK ? connect->serial : 0;
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, handle->lane);
     return result;
 }
 
@@ -522,8 +363,8 @@ static struct handle *make_handle(struct s3_lane *lane)
     }
     handle->lane = lane;
     s3i_list_init(&handle->node);
-    handle->easy = curl_easy_init();
-    if (handle->easy == NULL) {
+    handle->easy.curl = curl_easy_init();
+    if (handle->easy.curl == NULL) {
         s3i_free(handle);
         return NULL;
     }
@@ -533,7 +374,7 @@ static struct handle *make_handle(struct s3_lane *lane)
 static void destroy_handle(struct handle *handle)
 {
     s3i_list_remove(&handle->node);
-    curl_easy_cleanup(handle->easy);
+    curl_easy_cleanup(handle->easy.curl);
     s3i_free(handle);
 }
 
@@ -544,10 +385,10 @@ static struct handle *take_handle(struct s3_lane *lane, const struct s3_connect 
     S3I_LIST_EACH(node, &lane->free_handles)
     {
         struct handle *handle = S3I_OWNER(node, struct handle, node);
-        if (found == NULL || handle->serial == connect->serial) {
+        if (found == NULL || handle->easy.serial == connect->serial) {
             found = handle;
         }
-        if (handle->serial == connect->serial) {
+        if (handle->easy.serial == connect->serial) {
             break;
         }
     }
@@ -557,7 +398,7 @@ static struct handle *take_handle(struct s3_lane *lane, const struct s3_connect 
         s3i_list_remove(&found->node);
         lane->free_count--;
     }
-    if (found != NULL && found->serial != connect->serial &&
+    if (found != NULL && found->easy.serial != connect->serial &&
         configure(found, connect) != CURLE_OK) {
         destroy_handle(found);
         found = NULL;
@@ -580,87 +421,6 @@ static void give_handle(struct handle *handle)
 
 /* ---- one transfer ---- */
 
-static bool is_clear(const struct s3_transfer *transfer)
-{
-    return strncmp(transfer->url, "http:", 5) == 0;
-}
-
-/* libcurl 7.88, the command curl too, breaks off the second request on such a connection. */
-static bool is_clear_http2(const struct s3_transfer *transfer)
-{
-    return is_clear(transfer) && transfer->connect->http_version == 2;
-}
-
-static void set_method(CURL *easy, const struct s3_transfer *transfer)
-{
-    const char *custom = NULL;
-    switch (transfer->method) {
-    case S3I_GET:
-        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-        break;
-    case S3I_HEAD:
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-        break;
-    case S3I_DELETE:
-        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-        custom = "DELETE";
-        break;
-    case S3I_PUT:
-        custom = "PUT";
-        /* fall through */
-    case S3I_POST:
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 0L);
-        curl_easy_setopt(easy, CURLOPT_POST, 1L);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transfer->body.size);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, transfer->body.size ? transfer->body.data : "");
-        break;
-    }
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, custom);
-    /* libcurl sends a request again by itself when a kept connection turns out to be dead. */
-    bool fresh = transfer->once || is_clear_http2(transfer);
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
-}
-
-static void add_line(struct handle *handle, size_t index, const char *line)
-{
-    memcpy(&handle->lines[index].data, &line, sizeof(line)); /* libcurl reads it only */
-    handle->lines[index].next = NULL;
-    if (index > 0) {
-        handle->lines[index - 1].next = &handle->lines[index];
-    }
-}
-
-/* libcurl adds Accept, Content-Type and Expect by itself unless an empty one is given. */
-static void set_headers(struct handle *handle, const struct s3_transfer *transfer)
-{
-    size_t count = 0;
-    bool typed = false;
-    for (size_t i = 0; i < transfer->header_count; i++) {
-        add_line(handle, count++, transfer->headers[i]);
-        typed = typed || strncasecmp(transfer->headers[i], "content-type:", 13) == 0;
-    }
-    add_line(handle, count++, "Accept:");
-    if (transfer->method == S3I_PUT || transfer->method == S3I_POST) {
-        add_line(handle, count++, "Expect:");
-        if (!typed) {
-            add_line(handle, count++, "Content-Type:");
-        }
-    }
-    curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, handle->lines);
-}
-
-static void set_buffers(struct handle *handle, const struct s3_transfer *transfer)
-{
-    uint64_t bytes =
-        transfer->expected > transfer->body.size ? transfer->expected : transfer->body.size;
-    long buffer = bytes >= LARGE_FROM ? BUFFER_LARGE : bytes > TINY_TO ? BUFFER_SMALL : BUFFER_TINY;
-    if (handle->buffer != buffer) {
-        curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, buffer);
-        curl_easy_setopt(handle->easy, CURLOPT_UPLOAD_BUFFERSIZE, buffer);
-        handle->buffer = buffer;
-    }
-}
-
 /* Warm connections are closed when fewer handles are added unless the cache's size is pinned. */
 static void pin_connections(struct s3_lane *lane, const struct s3_connect *connect)
 {
@@ -679,7 +439,7 @@ static bool leaves_connection(const struct s3_lane *lane, const struct s3_transf
 {
     const struct s3_connect *connect = transfer->connect;
     int64_t room = connect->pool_max_idle;
-    if (is_clear_http2(transfer)) {
+    if (s3i_easy_is_clear_http2(transfer)) {
         return false;
     }
     if (room < 0) {
@@ -688,14 +448,14 @@ static bool leaves_connection(const struct s3_lane *lane, const struct s3_transf
     S3I_LIST_EACH(node, &lane->busy_handles)
     {
         const struct handle *busy = S3I_OWNER(node, struct handle, node);
-        room -= busy->serial == connect->serial ? 1 : 0;
+        room -= busy->easy.serial == connect->serial ? 1 : 0;
     }
     return room > 0;
 }
 
 static int start(struct s3_lane *lane, struct s3_transfer *transfer)
 {
-    if (transfer->header_count > HEADERS_MAX) {
+    if (transfer->header_count > S3I_EASY_HEADERS) {
         return S3EXT_INVALID;
     }
     struct handle *handle = take_handle(lane, transfer->connect);
@@ -703,19 +463,13 @@ static int start(struct s3_lane *lane, struct s3_transfer *transfer)
         return S3EXT_NO_MEMORY;
     }
     pin_connections(lane, transfer->connect);
-    handle->detail[0] = '\0';
-    handle->no_socket = 0;
-    handle->wrong_version = false;
     handle->transfer = transfer;
     transfer->lane_state = handle;
-    set_method(handle->easy, transfer);
-    set_headers(handle, transfer);
-    set_buffers(handle, transfer);
+    CURLcode prepared = s3i_easy_prepare(&handle->easy, transfer);
     bool leaves = leaves_connection(lane, transfer);
-    curl_easy_setopt(handle->easy, CURLOPT_FORBID_REUSE, leaves ? 0L : 1L);
+    curl_easy_setopt(handle->easy.curl, CURLOPT_FORBID_REUSE, leaves ? 0L : 1L);
     s3i_list_append(&lane->busy_handles, &handle->node);
-    if (curl_easy_setopt(handle->easy, CURLOPT_URL, transfer->url) != CURLE_OK ||
-        curl_multi_add_handle(lane->multi, handle->easy) != CURLM_OK) {
+    if (prepared != CURLE_OK || curl_multi_add_handle(lane->multi, handle->easy.curl) != CURLM_OK) {
         give_handle(handle);
         return S3EXT_NO_MEMORY;
     }
@@ -725,7 +479,7 @@ static int start(struct s3_lane *lane, struct s3_transfer *transfer)
 static void cancel(struct s3_lane *lane, struct s3_transfer *transfer)
 {
     struct handle *handle = transfer->lane_state;
-    curl_multi_remove_handle(lane->multi, handle->easy);
+    curl_multi_remove_handle(lane->multi, handle->easy.curl);
     give_handle(handle);
 }
 
@@ -748,7 +502,7 @@ static void check_surplus(struct s3_lane *lane, CURL *easy, const struct s3_tran
 {
     curl_socket_t fd = CURL_SOCKET_BAD;
     char byte;
-    bool plain = is_clear(transfer) && transfer->connect->http_version == 1;
+    bool plain = s3i_easy_is_clear(transfer) && transfer->connect->http_version == 1;
     if (!plain || curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK) {
         return;
     }
@@ -759,87 +513,42 @@ static void check_surplus(struct s3_lane *lane, CURL *easy, const struct s3_tran
     }
 }
 
-#define HTTP2_DOUBT "; http2_only is set: does the server speak HTTP/2?"
-enum { DETAIL_SIZE = CURL_ERROR_SIZE + sizeof(HTTP2_DOUBT) };
-
-/* Nothing came back in the one version of HTTP that was allowed. */
-static bool lacks_answer(const struct handle *handle, CURLcode result)
-{
-    long header_bytes = 0;
-    curl_easy_getinfo(handle->easy, CURLINFO_HEADER_SIZE, &header_bytes);
-    return handle->transfer->connect->http_version == 2 && header_bytes == 0 &&
-           outcome_of(result) == S3EXT_TRANSPORT;
-}
-
-/* libcurl closes dead connections in the name of whichever transfer comes by, and complains to it. */
-static bool is_of_another(const char *detail, CURLcode result)
-{
-    return result != CURLE_SEND_ERROR && strncmp(detail, "Send failure", 12) == 0;
-}
-
-/*
- * The cause in words. libcurl's own may be overwritten by what followed: a certificate is refused, and
- * then the alert that says so cannot be sent.
- */
-static void describe(const struct handle *handle, CURLcode result, char detail[DETAIL_SIZE])
-{
-    long verified = X509_V_OK;
-    long tunnel = 0;
-    curl_easy_getinfo(handle->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
-    curl_easy_getinfo(handle->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
-    if (handle->no_socket != 0 && outcome_of(result) == S3EXT_CONNECT) {
-        snprintf(detail, DETAIL_SIZE, "no socket for a connection: %s",
-                 strerror(handle->no_socket));
-    } else if (handle->wrong_version) {
-        snprintf(detail, DETAIL_SIZE, "the server does not speak HTTP/2 (http2_only is set)");
-    } else if (outcome_of(result) == S3EXT_TLS && verified != X509_V_OK) {
-        snprintf(detail, DETAIL_SIZE, "the server's certificate is not trusted: %s",
-                 X509_verify_cert_error_string(verified));
-    } else if (tunnel != 0 && tunnel / 100 != 2) {
-        snprintf(detail, DETAIL_SIZE, "CONNECT tunnel failed, response %ld", tunnel);
-    } else {
-        bool own = handle->detail[0] != '\0' && !is_of_another(handle->detail, result);
-        snprintf(detail, DETAIL_SIZE, "%s%s", own ? handle->detail : curl_easy_strerror(result),
-                 lacks_answer(handle, result) ? HTTP2_DOUBT : "");
-    }
-}
-
 static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
 {
     struct s3_transfer *transfer = handle->transfer;
-    struct s3_transfer_end end = {.code = outcome_of(result)};
+    struct s3_transfer_end end = {.code = s3i_easy_outcome(result)};
     long connect_status = 0;
     long sent = 0;
     long header_bytes = 0;
     curl_off_t connected = 0;
-    curl_easy_getinfo(handle->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
-    curl_easy_getinfo(handle->easy, CURLINFO_HEADER_SIZE, &header_bytes);
-    curl_easy_getinfo(handle->easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
-    curl_easy_getinfo(handle->easy, CURLINFO_REQUEST_SIZE, &sent);
+    curl_easy_getinfo(handle->easy.curl, CURLINFO_PRETRANSFER_TIME_T, &connected);
+    curl_easy_getinfo(handle->easy.curl, CURLINFO_HEADER_SIZE, &header_bytes);
+    curl_easy_getinfo(handle->easy.curl, CURLINFO_HTTP_CONNECTCODE, &connect_status);
+    curl_easy_getinfo(handle->easy.curl, CURLINFO_REQUEST_SIZE, &sent);
     if (end.code != S3EXT_OK && connect_status != 0 && connect_status / 100 != 2) {
         end.code = S3EXT_PROXY;
     }
     if (result == CURLE_OUT_OF_MEMORY && header_bytes > 0) {
         end.code = S3EXT_PROTOCOL; /* libcurl's word for a header line longer than it takes */
-        handle->detail[0] = '\0';
+        handle->easy.detail[0] = '\0';
         result = CURLE_RECV_ERROR;
     }
-    if (handle->wrong_version) {
+    if (handle->easy.wrong_version) {
         end.code = S3EXT_PROTOCOL;
     }
     /* Before there is a connection to the server, what was sent is a proxy's CONNECT. */
     end.nothing_sent =
         is_before_sending(end.code) || (end.code != S3EXT_OK && (sent == 0 || connected == 0));
-    if (end.code == S3EXT_CONNECT && handle->no_socket == ENOMEM) {
+    if (end.code == S3EXT_CONNECT && handle->easy.no_socket == ENOMEM) {
         end.code = S3EXT_NO_MEMORY;
     }
-    char detail[DETAIL_SIZE];
-    describe(handle, result, detail);
+    char detail[S3I_EASY_DETAIL];
+    s3i_easy_describe(&handle->easy, result, detail);
     end.detail = result == CURLE_OK ? NULL : detail;
     if (result == CURLE_OK) {
-        check_surplus(lane, handle->easy, transfer);
+        check_surplus(lane, handle->easy.curl, transfer);
     }
-    curl_multi_remove_handle(lane->multi, handle->easy);
+    curl_multi_remove_handle(lane->multi, handle->easy.curl);
     give_handle(handle);
     transfer->events->on_end(transfer, &end);
 }
@@ -932,9 +641,9 @@ static void progress(struct s3_lane *lane, const struct s3_transfer *transfer,
     curl_off_t connected = 0;
     curl_off_t received = 0;
     curl_off_t sent = 0;
-    curl_easy_getinfo(handle->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
-    curl_easy_getinfo(handle->easy, CURLINFO_SIZE_DOWNLOAD_T, &received);
-    curl_easy_getinfo(handle->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    curl_easy_getinfo(handle->easy.curl, CURLINFO_PRETRANSFER_TIME_T, &connected);
+    curl_easy_getinfo(handle->easy.curl, CURLINFO_SIZE_DOWNLOAD_T, &received);
+    curl_easy_getinfo(handle->easy.curl, CURLINFO_SIZE_UPLOAD_T, &sent);
     progress->connected = connected > 0;
     progress->bytes = (uint64_t)received + (uint64_t)sent;
 }

@@ -12,8 +12,8 @@
 #include "pure/hash.h"
 
 enum {
-    PARTS_MAX = 10000,   /* "Amazon S3 multipart upload limits" */
-    GROWTH_PARTS = 960,  /* parts of unknown number double after so many: 5 TiB from 5 MiB on */
+    PARTS_MAX = 10000,  /* "Amazon S3 multipart upload limits" */
+    GROWTH_PARTS = 960, /* parts of unknown number double after so many: 5 TiB from 5 MiB on */
     ETAG_LIMIT = 256,
     ID_LIMIT = 4096,
     QUERY_LIMIT = 3 * ID_LIMIT + 64,

@@ -337,8 +337,8 @@ static PyObject *buffer_find(PyObject *object, PyObject *args)
 
 static const char cut_doc[] =
     "_cut(start, end, /)\n--\n\n"
-    "Return the bytes [start, end), which must be there, and share memory only where they are many.\n\n"
-    "Small pieces of large memory would keep all of it alive.";
+    "Return the bytes [start, end), which must be there.\n\n"
+    "Few are copied, because they would keep all of the memory that they lie in alive.";
 
 static PyObject *buffer_cut(PyObject *object, PyObject *const *args, Py_ssize_t count)
 {
