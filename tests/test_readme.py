@@ -293,6 +293,18 @@ ROWS = {
         [f"{DIFFER}obstore_deletes_no_iterables"],
         ["python/test_delete.py::test_any_iterable_is_deleted"],
     ),
+    "readers' `read(n)`": (
+        [f"{DIFFER}obstore_s_readers_give_less_than_was_asked_for"],
+        ["python/test_files.py::test_a_read_gives_as_many_bytes_as_were_asked_for"],
+    ),
+    "readers of an object that changes": (
+        [f"{DIFFER}obstore_s_readers_mix_the_bytes_of_an_object_that_changes"],
+        ["python/test_files.py::test_the_metadata_is_asked_for_once_and_every_read_is_of_that_version"],
+    ),
+    "`put` of a small iterator": (
+        [f"{DIFFER}obstore_puts_every_iterator_in_parts"],
+        [f"{PUT}files_and_iterators_are_put"],
+    ),
     "`repr` of large `Bytes`": (
         [f"{DIFFER}obstore_shows_all_of_its_bytes"],
         ["python/test_bytes.py::test_the_repr_of_much_is_short_and_tells_how_much"],

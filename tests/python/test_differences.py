@@ -686,6 +686,25 @@ def test_obstore_deletes_no_iterables(server):
     assert server.requests == []
 
 
+def test_obstore_s_readers_give_less_than_was_asked_for(server):
+    server.put("k", b"0123456789")
+    reader = obstore("").open_reader(theirs(server), "k", buffer_size=4)
+    assert [len(reader.read(3)), len(reader.read(3))] == [3, 1]
+
+
+def test_obstore_s_readers_mix_the_bytes_of_an_object_that_changes(server):
+    server.put("k", b"0" * 8)
+    reader = obstore("").open_reader(theirs(server), "k", buffer_size=4)
+    first = bytes(reader.read(4))
+    server.put("k", b"1" * 8)
+    assert first + bytes(reader.read(4)) == b"00001111"
+
+
+def test_obstore_puts_every_iterator_in_parts(server):
+    theirs(server).put("k", iter([b"a", b"b"]))
+    assert [request.method for request in server.requests] == ["POST", "PUT", "POST"]
+
+
 def test_obstore_shows_all_of_its_bytes():
     assert len(repr(obstore("").Bytes(bytes(100_000)))) > 100_000
 
