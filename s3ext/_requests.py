@@ -320,13 +320,10 @@ def put_headers(
 
 
 def _form(value: object) -> str:
-    """Encode for application/x-www-form-urlencoded."""
+    """Encode a part of a query string; a space as %20, because radosgw takes "+" for itself."""
     if not isinstance(value, str):
         raise TypeError(f"tags must map str to str: {shown(value)}")
-    return "".join(
-        chr(byte) if byte in _UNRESERVED else "+" if byte == 0x20 else f"%{byte:02X}"
-        for byte in value.encode()
-    )
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in value.encode())
 
 
 def attributes_of(headers: bytes) -> dict[str, str]:

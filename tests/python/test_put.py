@@ -449,7 +449,7 @@ def test_attributes_come_back(server, store, way, size):
 
 def test_tags_are_form_encoded(server, store, way):
     way(store, "put", "k", b"", tags={"a b": "c&d=e", "é": "+/"})
-    assert server.requests[-1].header("x-amz-tagging") == "a+b=c%26d%3De&%C3%A9=%2B%2F"
+    assert server.requests[-1].header("x-amz-tagging") == "a%20b=c%26d%3De&%C3%A9=%2B%2F"
 
 
 @pytest.mark.parametrize(
