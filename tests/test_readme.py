@@ -293,6 +293,10 @@ ROWS = {
         [f"{DIFFER}obstore_deletes_no_iterables"],
         ["python/test_delete.py::test_any_iterable_is_deleted"],
     ),
+    "spaces in tags": (
+        [f"{DIFFER}obstore_writes_spaces_in_tags_as_plus"],
+        [f"{PUT}tags_are_form_encoded"],
+    ),
     "readers' `read(n)`": (
         [f"{DIFFER}obstore_s_readers_give_less_than_was_asked_for"],
         ["python/test_files.py::test_a_read_gives_as_many_bytes_as_were_asked_for"],

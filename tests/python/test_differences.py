@@ -686,6 +686,11 @@ def test_obstore_deletes_no_iterables(server):
     assert server.requests == []
 
 
+def test_obstore_writes_spaces_in_tags_as_plus(server):
+    theirs(server).put("k", b"", tags={"a b": "c d"})
+    assert server.requests[0].header("x-amz-tagging") == "a+b=c+d"
+
+
 def test_obstore_s_readers_give_less_than_was_asked_for(server):
     server.put("k", b"0123456789")
     reader = obstore("").open_reader(theirs(server), "k", buffer_size=4)
