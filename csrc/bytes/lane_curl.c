@@ -245,16 +245,24 @@ static int on_close_socket(void *user, curl_socket_t fd)
 
 /* ---- callbacks of the multi handle ---- */
 
-/* A connection that only waits to be read stays in the poll while it is idle. */
-static void lose_interest(struct s3_lane *lane, int fd)
+/*
+ * A connection that only waits to be read stays in the poll while it is idle. One that was never
+ * connected may have been closed by libcurl 7.88 without a word to on_close_socket: then its number may
+ * be another thread's by now, and closing has taken it out of the poll.
+ */
+static void lose_interest(struct s3_lane *lane, int fd, bool is_resolvers)
 {
     struct socket *socket = socket_of(lane, fd);
-    if (socket != NULL && socket->events == S3I_POLL_IN && !socket->framed) {
+    if (socket == NULL) {
+        if (is_resolvers) {
+            s3i_poll_forget(lane->poll, fd);
+        }
+    } else if (!socket->used && socket->inode != inode_of(fd)) {
+        *socket = (struct socket){.open = false};
+    } else if (socket->events == S3I_POLL_IN && !socket->framed) {
         socket->idle = true;
-        return;
-    }
-    s3i_poll_forget(lane->poll, fd);
-    if (socket != NULL) {
+    } else {
+        s3i_poll_forget(lane->poll, fd);
         socket->watched = false;
     }
 }
@@ -313,7 +321,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *k
         lane->sockets[fd].pending = false;
     }
     if (what == CURL_POLL_REMOVE) {
-        lose_interest(lane, fd);
+        lose_interest(lane, fd, known != NULL);
         return 0;
     }
     unsigned events = (what & CURL_POLL_IN ? (unsigned)S3I_POLL_IN : 0u) |

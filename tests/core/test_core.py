@@ -110,7 +110,7 @@ def start(request) -> Callable[[str], subprocess.CompletedProcess[str]]:
     environment.pop("LD_PRELOAD", None)
     environment["ASAN_OPTIONS"] = "detect_leaks=1"
     environment["UBSAN_OPTIONS"] = "print_stacktrace=1"
-    environment["TSAN_OPTIONS"] = "history_size=7"
+    environment["TSAN_OPTIONS"] = f"history_size=7:suppressions={HERE / 'threads.supp'}"
 
     def start(name: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
