@@ -212,15 +212,15 @@ def test_all_calls_go_with_signed_and_unsigned_payloads(gateway, bucket, way, un
 
 SHIFTED_CLOCK = """
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
+/* Straight to the kernel: a sanitizer asks for the time when nothing can be looked up yet. */
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
-    int (*real)(clockid_t, struct timespec *);
-    *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
-    int result = real(clock, now);
+    int result = (int)syscall(SYS_clock_gettime, clock, now);
     if (clock == CLOCK_REALTIME)
         now->tv_sec += atol(getenv("CLOCK_SHIFT"));
     return result;
