@@ -336,11 +336,16 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *k
     return 0;
 }
 
+/*
+ * Never early: to an action before the time libcurl does nothing, and it does not set the same timer
+ * again. Our clock is rounded down to milliseconds, so one is added.
+ */
 static int on_timer(CURLM *multi, long timeout_ms, void *user)
 {
     (void)multi;
     struct s3_lane *lane = user;
-    lane->deadline_ms = timeout_ms < 0 ? INT64_MAX : s3i_now_ms() + timeout_ms;
+    int64_t rounded_up_ms = timeout_ms > 0 ? timeout_ms + 1 : timeout_ms;
+    lane->deadline_ms = timeout_ms < 0 ? INT64_MAX : s3i_now_ms() + rounded_up_ms;
     return 0;
 }
 

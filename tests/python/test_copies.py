@@ -169,9 +169,7 @@ def test_what_is_too_large_for_one_request_is_copied_in_parts(server, store, way
     assert copied.parts == (PART, PART, PART, SIZE - 3 * PART)
     assert copied.headers == server.get("dir/a b+ü").headers
     assert copied.metadata == {"flavour": "mint"}
-    assert sorted(copied.tagging.replace("%20", "+").split("&")) == sorted(
-        server.get("dir/a b+ü").tagging.split("&")
-    )
+    assert sorted(copied.tagging.split("&")) == sorted(server.get("dir/a b+ü").tagging.split("&"))
     parts = server.find("PUT", "to", "uploadId")
     assert len(parts) == FOUR
     assert {part.header("x-amz-copy-source-if-match") for part in parts} == {put["e_tag"]}
