@@ -35,6 +35,8 @@ enum {
     CONNECTIONS_LEAST = 64,
     STREAMS = 8, /* requests on one HTTP/2 connection: few are faster than many */
     REWATCH_MS = 10,
+    LONG_TIMER_MS = 100,
+    TIMER_SLACK_MS = 5,
     ADDRESSES_MAX = 16 /* of one host, tried at once when each refuses */
 };
 
@@ -65,7 +67,8 @@ struct s3_lane {
     struct s3_list free_handles, busy_handles;
     size_t free_count;
     long connections_limit;
-    bool lost_connecting;   /* a socket was closed before it was connected */
+    bool deadline_is_long;  /* it ends an attempt to connect, or the like */
+    bool look_at_all;       /* an attempt to connect has ended: see try_next_addresses */
     struct socket *sockets; /* by descriptor */
     size_t socket_capacity;
 };
@@ -237,7 +240,7 @@ static int on_close_socket(void *user, curl_socket_t fd)
     struct s3_lane *lane = user;
     struct socket *socket = socket_of(lane, fd);
     if (socket != NULL) {
-        lane->lost_connecting = lane->lost_connecting || !socket->used;
+        lane->look_at_all = lane->look_at_all || !socket->used;
         *socket = (struct socket){.open = false};
     }
     return close(fd); /* which takes it out of the poll */
@@ -338,14 +341,16 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *k
 
 /*
  * Never early: to an action before the time libcurl does nothing, and it does not set the same timer
- * again. Our clock is rounded down to milliseconds, so one is added.
+ * again. Our clock is rounded down to milliseconds; and 7.88 sets the timer that ends an attempt to
+ * connect just before it notes when the attempt began, so that in time is too early still.
  */
 static int on_timer(CURLM *multi, long timeout_ms, void *user)
 {
     (void)multi;
     struct s3_lane *lane = user;
-    int64_t rounded_up_ms = timeout_ms > 0 ? timeout_ms + 1 : timeout_ms;
-    lane->deadline_ms = timeout_ms < 0 ? INT64_MAX : s3i_now_ms() + rounded_up_ms;
+    lane->deadline_is_long = timeout_ms >= LONG_TIMER_MS;
+    int64_t late_ms = timeout_ms >= LONG_TIMER_MS ? TIMER_SLACK_MS : timeout_ms > 0 ? 1 : 0;
+    lane->deadline_ms = timeout_ms < 0 ? INT64_MAX : s3i_now_ms() + timeout_ms + late_ms;
     return 0;
 }
 
@@ -581,14 +586,14 @@ static void collect(struct s3_lane *lane)
 }
 
 /*
- * libcurl 7.88 begins with the next address of a host only at its next timer, up to half of the connect
- * time-out later; unless all its transfers are looked at.
+ * When an address refuses or does not answer, libcurl 7.88 begins with the next one only at its next
+ * timer, up to half of the connect time-out later; unless all its transfers are looked at.
  */
 static void try_next_addresses(struct s3_lane *lane)
 {
     int running;
-    for (int tries = 0; lane->lost_connecting && tries < ADDRESSES_MAX; tries++) {
-        lane->lost_connecting = false;
+    for (int tries = 0; lane->look_at_all && tries < ADDRESSES_MAX; tries++) {
+        lane->look_at_all = false;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* it does what nothing else does */
         curl_multi_socket_all(lane->multi, &running);
@@ -642,6 +647,7 @@ static void on_deadline(struct s3_lane *lane)
     }
     if (lane->deadline_ms <= now_ms) {
         lane->deadline_ms = INT64_MAX;
+        lane->look_at_all = lane->look_at_all || lane->deadline_is_long;
         act(lane, CURL_SOCKET_TIMEOUT, 0);
     }
 }

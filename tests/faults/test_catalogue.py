@@ -290,8 +290,8 @@ CATALOGUE = {
         (
             f"{ANSWERS}an_error_inside_a_success_is_retried",
             f"{ANSWERS}spaces_that_keep_a_connection_alive_are_no_stall",
+            "python/test_copies.py::test_a_part_that_failed_is_copied_again",
         ),
-        "UploadPartCopy, which is never sent",
     ),
     37: Row(
         "a complete that is answered by nothing, or by half a document",
@@ -357,8 +357,8 @@ CATALOGUE = {
             f"{OPERATIONS}signed_urls_let_anyone_in",
             "pure/test_uri.py::test_every_byte_is_encoded_as_urllib_does",
             "pure/test_sigv4.py::test_every_byte_in_key_and_query_is_signed_as_botocore_signs_it",
+            "python/test_raw_keys.py::test_a_key_goes_through_every_operation_as_it_is",
         ),
-        "keys that the path rules refuse can only be listed: `raw_keys` is not built",
     ),
     46: Row(
         "keys that no object can have",
