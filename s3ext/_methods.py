@@ -785,9 +785,7 @@ class StoreMethods(StoreConfiguration):
         source, key = self._key(from_), self._key(to)
         from s3ext import _copies as copies  # noqa: PLC0415 - few programs copy
 
-        return (copies.rename if rename else copies.copy)(
-            self._connected(), source, key, overwrite=overwrite
-        )
+        return (copies.rename if rename else copies.copy)(self._connected(), source, key, overwrite=overwrite)
 
     # ---- sign ----
 

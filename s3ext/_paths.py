@@ -112,9 +112,7 @@ def key_prefix(prefix: str | None, start: str | None) -> str:
     """
     start = _raw("" if start is None else start)
     if "\0" in start:
-        raise InvalidPathError(
-            f"Could not parse path: {shown(start)} holds NUL; list a shorter prefix"
-        )
+        raise InvalidPathError(f"Could not parse path: {shown(start)} holds NUL; list a shorter prefix")
     return _checked_length(f"{prefix}/{start}" if prefix else start)
 
 

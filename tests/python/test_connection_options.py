@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import re
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -90,11 +90,12 @@ class Front:
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.secure), 1).close()
-                return
             except OSError:
                 assert self.process.poll() is None, (folder / "error.log").read_text()
                 assert time.monotonic() < end, "nginx does not serve"
                 time.sleep(0.02)
+            else:
+                return
 
     def store(self, *, secure, **client_options):
         options = {"root_certificate": self.certificate.ca.read_text()} if secure else {"allow_http": True}
