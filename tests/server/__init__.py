@@ -32,8 +32,8 @@ Records:
     range(), body (small ones), body_length, body_sha256, connection, arrived, auth, verified, status, code,
     applied, finished, body_sent, faults), `find(method, key, query)`, `connections_opened`,
     `connections_open`, `local_addresses` (one for each opened), `peak_connections`,
-    `peak_in_flight`, `tls_failures`; `forget()`, `wait_idle(timeout, connections=)`: call it before looking at
-    `finished` and `body_sent`, which the server notes when the client may have its answer already; all else
+    `peak_in_flight`, `tls_failures`; `forget()`, `wait_idle(timeout, connections=)`: call it before looking
+    at `finished` and `body_sent`, which the server notes when the client may have its answer already; all else
     is noted before the answer's first byte.
 Errors:
     `errors`: everything the client did wrong, as `WireError(code, message, request)`: S3's code for refused
