@@ -33,8 +33,8 @@ Records:
     applied, finished, body_sent, faults), `find(method, key, query)`, `connections_opened`,
     `connections_open`, `local_addresses` (one for each opened), `peak_connections`,
     `peak_in_flight`, `tls_failures`; `forget()`, `wait_idle(timeout, connections=)`: call it before looking
-    at `finished` and `body_sent`, which the server notes when the client may have its answer already; all else
-    is noted before the answer's first byte.
+    at `finished` and `body_sent`, which the server notes when the client may have its answer already; all
+    else is noted before the answer's first byte.
 Errors:
     `errors`: everything the client did wrong, as `WireError(code, message, request)`: S3's code for refused
     signatures, bodies, regions, clocks; "Wire" for breaches of HTTP (doubled headers, bodies on GET ...);
