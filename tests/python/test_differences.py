@@ -78,9 +78,12 @@ def errors():
 # ---- reading ----
 
 
+@pytest.mark.skipif(
+    os.environ.get("S3EXT_SANITIZE") == "thread", reason="obstore stalls in large bodies under ThreadSanitizer"
+)
 def test_obstore_reads_large_objects_in_one_request(server):
     server.put("k", PatternBody(8 * PART))
-    store = theirs(server, client_options={"timeout": "300s"})  # ThreadSanitizer makes it crawl
+    store = theirs(server)
     assert len(store.get_range("k", start=0, end=8 * PART)) == len(store.get("k").bytes()) == 8 * PART
     assert len(server.requests) == 2
     with pytest.raises(TypeError):

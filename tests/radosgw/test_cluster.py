@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lifecycle import SLOW
 from tests.radosgw import cluster as cluster_module
 from tests.radosgw.cluster import Cluster, Daemons, StartError, missing_programs
 
@@ -124,7 +125,7 @@ def test_a_start_that_hangs_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", folder, prepend=os.pathsep)
     home = tmp_path / "home"
     home.mkdir()
-    daemons = Daemons(home, time.monotonic() + 0.5)
+    daemons = Daemons(home, time.monotonic() + 0.5 * SLOW)
     try:
         with pytest.raises(StartError, match=r"not ready within .* waiting for ceph\n"):
             daemons.start()
