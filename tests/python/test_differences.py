@@ -79,7 +79,8 @@ def errors():
 
 
 @pytest.mark.skipif(
-    os.environ.get("S3EXT_SANITIZE") == "thread", reason="obstore stalls in large bodies under ThreadSanitizer"
+    os.environ.get("S3EXT_SANITIZE") == "thread",
+    reason="obstore stalls in large bodies under ThreadSanitizer",
 )
 def test_obstore_reads_large_objects_in_one_request(server):
     server.put("k", PatternBody(8 * PART))
