@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pure.fuzzing import search
 from tests.pure.guard import Guard
 from tests.pure.native import BASE_CDEF, CSRC, Native, load
 
@@ -509,38 +507,5 @@ def test_the_time_taken_is_linear(native, part):
 
 
 def test_the_fuzz_target_holds_over_the_seeds_and_what_grows_from_them(tmp_path):
-    clang = shutil.which("clang")
-    target = tmp_path / "fuzz_listing"
-    sources = [
-        *sorted(CSRC.glob("base/*.c")),
-        *(CSRC / name for name in (*XML, "pure/listing.c", "pure/http.c")),
-    ]
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", f"-I{CSRC}"]
-    # Runtimes of sanitizers that are preloaded into this process would be the wrong ones for the target.
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    source = CSRC.parent / "tests/pure/fuzz_listing.c"
-    if clang is None:
-        pytest.skip("clang, whose libFuzzer drives the target, is not installed")
-    built = subprocess.run(
-        [clang, *flags, "-fno-sanitize-recover=all", str(source), *map(str, sources), "-o", str(target),
-         "-lexpat", "-lcrypto"],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if "libclang_rt.fuzzer" in built.stderr:
-        pytest.skip("clang has no libFuzzer runtime")
-    assert built.returncode == 0, built.stderr
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    for number, seed in enumerate(
-        [*SEEDS, *(text.encode("utf-8", "surrogatepass") for text in ODD.values())]
-    ):
-        (corpus / str(number)).write_bytes(seed)
-    words = tmp_path / "words"
-    words.write_text("".join('"' + "".join(f"\\x{byte:02x}" for byte in token) + '"\n' for token in TOKENS))
-    # A longer search is a matter of this variable; a crash leaves its input below tmp_path.
-    seconds = os.environ.get("S3EXT_FUZZ_SECONDS", "3")
-    done = subprocess.run(
-        [str(target), f"-max_total_time={seconds}", "-max_len=4096", "-timeout=10", f"-dict={words}", str(corpus)],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
+    seeds = [*SEEDS, *(text.encode("utf-8", "surrogatepass") for text in ODD.values())]
+    search(tmp_path, "fuzz_listing", [*XML, "pure/listing.c", "pure/http.c"], seeds, TOKENS)

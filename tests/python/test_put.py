@@ -221,7 +221,8 @@ def test_an_abort_that_the_server_does_not_answer_is_not_waited_for_for_ever(ser
     with pytest.raises(ZeroDivisionError):
         way(store, "put", "k", chunks(), chunk_size=PART)
     assert 0.2 < time.monotonic() - begun < 5
-    assert fault.hits == 1
+    # On a busy machine the parts in flight may take all of that time to end, and the abort follows them.
+    until(lambda: fault.hits == 1)
     fault.release()
 
 
