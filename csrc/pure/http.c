@@ -72,8 +72,7 @@ static bool take_digits(struct s3_str *text, size_t count, int *number)
     return true;
 }
 
-/* Drops the line end of RFC 9112, 2.2: CRLF, or a bare LF. */
-static struct s3_str without_line_end(struct s3_str line)
+struct s3_str s3i_http_without_line_end(struct s3_str line)
 {
     if (line.size && line.data[line.size - 1] == '\n') {
         line.size--;
@@ -86,7 +85,7 @@ static struct s3_str without_line_end(struct s3_str line)
 
 int s3i_http_status(struct s3_str line)
 {
-    struct s3_str text = without_line_end(line);
+    struct s3_str text = s3i_http_without_line_end(line);
     uint64_t major = 0;
     uint64_t minor = 0;
     int status = -1;
@@ -110,7 +109,7 @@ static bool is_control(char byte)
 
 bool s3i_http_header(struct s3_str line, struct s3_str *name, struct s3_str *value)
 {
-    struct s3_str text = without_line_end(line);
+    struct s3_str text = s3i_http_without_line_end(line);
     size_t colon = 0;
     for (; colon < text.size && text.data[colon] != ':'; colon++) {
         /* Visible ASCII is more than the token of RFC 9110, 5.6.2, which servers do not keep to
@@ -129,6 +128,23 @@ bool s3i_http_header(struct s3_str line, struct s3_str *name, struct s3_str *val
     }
     *name = s3i_str(text.data, colon);
     *value = s3i_str_trim(s3i_str(text.data + colon + 1, text.size - colon - 1));
+    return true;
+}
+
+bool s3i_http_next_element(struct s3_str *list, struct s3_str *element)
+{
+    if (list->data == NULL) {
+        return false;
+    }
+    const char *comma = memchr(list->data, ',', list->size);
+    if (comma == NULL) {
+        *element = s3i_str_trim(*list);
+        *list = S3I_STR_NONE;
+        return true;
+    }
+    size_t size = (size_t)(comma - list->data);
+    *element = s3i_str_trim(s3i_str(list->data, size));
+    skip(list, size + 1);
     return true;
 }
 

@@ -23,6 +23,16 @@ int s3i_http_status(struct s3_str line);
  */
 bool s3i_http_header(struct s3_str line, struct s3_str *name, struct s3_str *value);
 
+/* The line without its end: CRLF, or a bare LF (RFC 9112, 2.2). */
+struct s3_str s3i_http_without_line_end(struct s3_str line);
+
+/*
+ * Takes the next element off a list "a, b" (RFC 9110, 5.6.1), without the white space around it;
+ * false when all are taken, or for a list with NULL data. Empty elements are given too, and an
+ * empty text is a list of one. Quotes mean nothing: it is for lists of tokens and numbers.
+ */
+bool s3i_http_next_element(struct s3_str *list, struct s3_str *element);
+
 /* A decimal number without sign or spaces, at most UINT64_MAX; false otherwise. */
 bool s3i_http_number(struct s3_str text, uint64_t *number);
 
