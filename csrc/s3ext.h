@@ -118,6 +118,7 @@ struct s3ext_client_config {
     const char *proxy_url; /* NULL: as libcurl finds it in the environment, each time; "": none */
     const char *proxy_excludes; /* NULL or NO_PROXY syntax */
     int http_version;        /* 1: HTTP/1.1 alone; 2: HTTP/2 alone; 0: 2 where TLS agrees on it */
+    const char *lane;        /* "auto", "direct" or "curl": what carries requests */
     int randomize_addresses; /* 1: connections spread over all addresses of the host */
     int64_t connect_timeout_ms; /* 0 turns any of these off */
     int64_t first_byte_timeout_ms;

@@ -241,7 +241,7 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
         "init_backoff_set",
     ):
         setattr(config, name, getattr(settings, name))
-    for name in ("scheme", "host", "base_path", "bucket", "region", "service"):
+    for name in ("scheme", "host", "base_path", "bucket", "region", "service", "lane"):
         setattr(config, name, chars(getattr(settings, name)))
     config.proxy_url, config.proxy_excludes = map(chars, proxy_of(settings, os.environ))
     config.user_agent = chars(settings.user_agent or f"s3ext/{text(_versions().core)}")

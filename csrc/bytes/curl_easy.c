@@ -1,5 +1,6 @@
 #include "bytes/curl_easy.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <openssl/ssl.h>      /* SSL_CTX_set1_cert_store */
 #include <openssl/x509_vfy.h> /* X509_verify_cert_error_string */
@@ -28,13 +29,20 @@ static void set_proxy(CURL *curl, const struct s3_connect *connect)
     curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }
 
-/* Certificates that were parsed once, for each connection to the server or to an https proxy. */
-static CURLcode on_tls_context(CURL *curl, void *context, void *user)
+CURLcode s3i_easy_set_store(CURL *curl, void *context, const struct s3_easy *easy)
 {
     (void)curl;
-    const struct s3_easy *easy = user;
-    SSL_CTX_set1_cert_store(context, s3i_trust_store(easy->transfer->connect->trust));
-    return CURLE_OK;
+    struct s3_trust *trust = easy->transfer->connect->trust;
+    X509_STORE *store = trust != NULL ? s3i_trust_store(trust) : NULL;
+    if (store != NULL) {
+        SSL_CTX_set1_cert_store(context, store);
+    }
+    return store != NULL || trust == NULL ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+}
+
+static CURLcode on_tls_context(CURL *curl, void *context, void *user)
+{
+    return s3i_easy_set_store(curl, context, user);
 }
 
 /*
@@ -251,7 +259,7 @@ static const struct {
     {CURLE_BAD_CONTENT_ENCODING, S3EXT_PROTOCOL},
 };
 
-int s3i_easy_outcome(CURLcode curl)
+static int outcome(CURLcode curl)
 {
     for (size_t i = 0; i < sizeof(OUTCOMES) / sizeof(OUTCOMES[0]); i++) {
         if (OUTCOMES[i].curl == curl) {
@@ -271,7 +279,7 @@ static bool lacks_answer(const struct s3_easy *easy, CURLcode result)
     long header_bytes = 0;
     curl_easy_getinfo(easy->curl, CURLINFO_HEADER_SIZE, &header_bytes);
     return easy->transfer->connect->http_version == 2 && header_bytes == 0 &&
-           s3i_easy_outcome(result) == S3EXT_TRANSPORT;
+           outcome(result) == S3EXT_TRANSPORT;
 }
 
 /* libcurl closes dead connections in the name of whichever transfer comes by, and complains to it. */
@@ -284,18 +292,18 @@ static bool is_of_another(const char *detail, CURLcode result)
  * The cause in words. libcurl's own may be overwritten by what followed: a certificate is refused, and
  * then the alert that says so cannot be sent.
  */
-void s3i_easy_describe(const struct s3_easy *easy, CURLcode result, char detail[S3I_EASY_DETAIL])
+static void describe(const struct s3_easy *easy, CURLcode result, char detail[S3I_EASY_DETAIL])
 {
     long verified = X509_V_OK;
     long tunnel = 0;
     curl_easy_getinfo(easy->curl, CURLINFO_SSL_VERIFYRESULT, &verified);
     curl_easy_getinfo(easy->curl, CURLINFO_HTTP_CONNECTCODE, &tunnel);
-    if (easy->no_socket != 0 && s3i_easy_outcome(result) == S3EXT_CONNECT) {
+    if (easy->no_socket != 0 && outcome(result) == S3EXT_CONNECT) {
         snprintf(detail, S3I_EASY_DETAIL, "no socket for a connection: %s",
                  strerror(easy->no_socket));
     } else if (easy->wrong_version) {
         snprintf(detail, S3I_EASY_DETAIL, "the server does not speak HTTP/2 (http2_only is set)");
-    } else if (s3i_easy_outcome(result) == S3EXT_TLS && verified != X509_V_OK) {
+    } else if (outcome(result) == S3EXT_TLS && verified != X509_V_OK) {
         snprintf(detail, S3I_EASY_DETAIL, "the server's certificate is not trusted: %s",
                  X509_verify_cert_error_string(verified));
     } else if (tunnel != 0 && tunnel / 100 != 2) {
@@ -305,4 +313,43 @@ void s3i_easy_describe(const struct s3_easy *easy, CURLcode result, char detail[
         snprintf(detail, S3I_EASY_DETAIL, "%s%s", own ? easy->detail : curl_easy_strerror(result),
                  lacks_answer(easy, result) ? HTTP2_DOUBT : "");
     }
+}
+
+static bool is_before_sending(int code)
+{
+    return code == S3EXT_RESOLVE || code == S3EXT_CONNECT || code == S3EXT_TLS ||
+           code == S3EXT_PROXY;
+}
+
+void s3i_easy_end(struct s3_easy *easy, CURLcode result, struct s3_transfer_end *end,
+                  char detail[S3I_EASY_DETAIL])
+{
+    long connect_status = 0;
+    long sent = 0;
+    long header_bytes = 0;
+    curl_off_t connected = 0;
+    curl_easy_getinfo(easy->curl, CURLINFO_PRETRANSFER_TIME_T, &connected);
+    curl_easy_getinfo(easy->curl, CURLINFO_HEADER_SIZE, &header_bytes);
+    curl_easy_getinfo(easy->curl, CURLINFO_HTTP_CONNECTCODE, &connect_status);
+    curl_easy_getinfo(easy->curl, CURLINFO_REQUEST_SIZE, &sent);
+    *end = (struct s3_transfer_end){.code = outcome(result)};
+    if (end->code != S3EXT_OK && connect_status != 0 && connect_status / 100 != 2) {
+        end->code = S3EXT_PROXY;
+    }
+    if (result == CURLE_OUT_OF_MEMORY && header_bytes > 0) {
+        end->code = S3EXT_PROTOCOL; /* libcurl's word for a header line longer than it takes */
+        easy->detail[0] = '\0';
+        result = CURLE_RECV_ERROR;
+    }
+    if (easy->wrong_version) {
+        end->code = S3EXT_PROTOCOL;
+    }
+    /* Before there is a connection to the server, what was sent is a proxy's CONNECT. */
+    end->nothing_sent =
+        is_before_sending(end->code) || (end->code != S3EXT_OK && (sent == 0 || connected == 0));
+    if (end->code == S3EXT_CONNECT && easy->no_socket == ENOMEM) {
+        end->code = S3EXT_NO_MEMORY;
+    }
+    describe(easy, result, detail);
+    end->detail = result == CURLE_OK ? NULL : detail;
 }

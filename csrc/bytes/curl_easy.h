@@ -35,6 +35,10 @@ struct s3_easy {
  */
 CURLcode s3i_easy_configure(struct s3_easy *easy, const struct s3_connect *connect);
 
+/* Certificates that were parsed once, for each connection to the server or to an https proxy: for
+ * CURLOPT_SSL_CTX_FUNCTION. */
+CURLcode s3i_easy_set_store(CURL *curl, void *context, const struct s3_easy *easy);
+
 /* Sets what belongs to one transfer, which has S3I_EASY_HEADERS headers at most. */
 CURLcode s3i_easy_prepare(struct s3_easy *easy, const struct s3_transfer *transfer);
 
@@ -42,9 +46,8 @@ CURLcode s3i_easy_prepare(struct s3_easy *easy, const struct s3_transfer *transf
 bool s3i_easy_is_clear(const struct s3_transfer *transfer);
 bool s3i_easy_is_clear_http2(const struct s3_transfer *transfer);
 
-/* An s3_code. */
-int s3i_easy_outcome(CURLcode result);
-/* The cause in words. */
-void s3i_easy_describe(const struct s3_easy *easy, CURLcode result, char detail[S3I_EASY_DETAIL]);
+/* What a transfer of it, or an attempt to connect, ended in; `end->detail` may point to `detail`. */
+void s3i_easy_end(struct s3_easy *easy, CURLcode result, struct s3_transfer_end *end,
+                  char detail[S3I_EASY_DETAIL]);
 
 #endif

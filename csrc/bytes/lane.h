@@ -1,14 +1,15 @@
 /*
- * lane: the way an exchange is carried. An interface; lane_curl.c is one, complete at once.
+ * lane: the way an exchange is carried. An interface with two implementations: lane_curl.c, libcurl's
+ * own HTTP, which can do everything; lane_direct.c, our HTTP/1.1 over connections that libcurl makes.
  *
  * A lane belongs to one reactor and is used by one thread at a time. It carries any number of
  * transfers; a transfer is one HTTP request and its response on one connection, owned by the
  * exchange that embeds it. The lane borrows the transfer and all that it points to from start until
  * on_end, or until cancel returns.
  *
- *   start ---> on_header* (whole lines, last one empty) ---> on_body* ---> on_end
+ *   start ---> on_header* (whole lines, last one empty) ---> (on_body | on_room, on_filled)* ---> on_end
  *
- * on_header and on_body may be called while the lane is inside libcurl: they must not start or
+ * on_header, on_body, on_room and on_filled may be called while the lane is inside libcurl: they must not start or
  * cancel transfers. on_end is called with the lane idle, and may.
  */
 #ifndef S3I_BYTES_LANE_H
@@ -28,7 +29,7 @@ struct s3_transfer;
 struct s3_transfer_end {
     int code; /* OK when a whole response came; else RESOLVE, CONNECT, TLS, TRANSPORT, ... */
     bool nothing_sent;  /* the server cannot have seen the request */
-    const char *detail; /* libcurl's own words, or NULL; borrowed for the call */
+    const char *detail; /* the cause in words, or NULL; borrowed for the call */
 };
 
 struct s3_transfer_events {
@@ -37,6 +38,13 @@ struct s3_transfer_events {
     bool (*on_header)(struct s3_transfer *transfer, struct s3_str line);
     /* Body bytes in order; false ends the transfer. */
     bool (*on_body)(struct s3_transfer *transfer, struct s3_str data);
+    /*
+     * Where the next body bytes are to be received, and how many at most; 0: nowhere, they go to
+     * on_body. The place is good until the next event. on_filled: so many bytes are there, at least
+     * one.
+     */
+    size_t (*on_room)(struct s3_transfer *transfer, char **place);
+    void (*on_filled)(struct s3_transfer *transfer, size_t size);
     /* The last call; the transfer is the exchange's again. */
     void (*on_end)(struct s3_transfer *transfer, const struct s3_transfer_end *end);
 };
@@ -89,7 +97,10 @@ struct s3_lane_class {
     void (*abandon)(struct s3_lane *lane);
 };
 
+/* By enum s3_lane_kind. Descriptors are watched with the lane's kind as their owner. */
+extern const struct s3_lane_class *const s3i_lane_classes[S3I_LANE_KINDS];
 extern const struct s3_lane_class s3i_lane_curl;
+extern const struct s3_lane_class s3i_lane_direct;
 
 /* Initialises libcurl on the calling thread and checks what it can do. An s3_code, with `error`
  * set. */
@@ -104,7 +115,13 @@ struct s3_lane_versions {
 };
 void s3i_lane_versions_get(struct s3_lane_versions *versions);
 
-/* Connections opened by all lanes since the start of the process. */
-uint64_t s3i_lane_connections(void);
+/*
+ * Which lane is to carry the requests of a configuration, as it is wanted: "auto", "direct" or "curl".
+ * The direct one speaks HTTP/1.1 alone, to the server itself (through a proxy's tunnel at most), and
+ * reaches into libcurl's TLS, which must be OpenSSL. An s3_code; where it is asked for what it cannot
+ * do, NOT_SUPPORTED with `error` set.
+ */
+int s3i_lane_choose(const struct s3_connect *connect, bool tls, struct s3_str wanted,
+                    enum s3_lane_kind *lane, struct s3_error *error);
 
 #endif

@@ -15,13 +15,7 @@
  * of the reactor judges by `progress`.
  */
 #include <errno.h>
-#include <fcntl.h> /* FD_CLOEXEC by SOCK_CLOEXEC */
-#include <netinet/in.h>
-#include <netinet/tcp.h> /* TCP_KEEPIDLE, TCP_USER_TIMEOUT */
-#include <stdatomic.h>
-#include <stdio.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -29,6 +23,7 @@
 #include "base/time.h"
 #include "bytes/curl_easy.h"
 #include "bytes/lane.h"
+#include "bytes/socket.h"
 
 enum {
     HANDLES_KEPT = 256,
@@ -72,75 +67,6 @@ struct s3_lane {
     struct socket *sockets; /* by descriptor */
     size_t socket_capacity;
 };
-
-static atomic_uint_fast64_t connections_opened;
-
-uint64_t s3i_lane_connections(void)
-{
-    return atomic_load_explicit(&connections_opened, memory_order_relaxed);
-}
-
-int s3i_lane_init(struct s3_error *error)
-{
-    if (curl_global_init(CURL_GLOBAL_ALL) != CURLE_OK) {
-        return s3i_error_set(error, S3EXT_SYSTEM, "libcurl could not be initialised");
-    }
-    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
-    if (info->version_num < 0x074c00) {
-        return s3i_error_set(error, S3EXT_NOT_SUPPORTED, "libcurl %s is too old; 7.76 is the least",
-                             info->version);
-    }
-    if ((info->features & CURL_VERSION_SSL) == 0) {
-        return s3i_error_set(error, S3EXT_NOT_SUPPORTED, "libcurl %s has no TLS back-end",
-                             info->version);
-    }
-    return S3EXT_OK;
-}
-
-/* Where this build of libcurl looks for the system's certificates; told from 7.84 on. */
-static const char *system_bundle(void)
-{
-    static char path[1024];
-#if LIBCURL_VERSION_NUM >= 0x075400
-    CURL *easy = curl_easy_init();
-    char *found = NULL;
-    if (easy != NULL && curl_easy_getinfo(easy, CURLINFO_CAINFO, &found) == CURLE_OK &&
-        found != NULL) {
-        snprintf(path, sizeof(path), "%s", found);
-    }
-    curl_easy_cleanup(easy);
-#endif
-    return path;
-}
-
-void s3i_lane_versions_get(struct s3_lane_versions *versions)
-{
-    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
-    versions->curl = info->version;
-    versions->tls = info->ssl_version ? info->ssl_version : "";
-    versions->ca_bundle = system_bundle();
-    versions->http2 = (info->features & CURL_VERSION_HTTP2) != 0;
-#ifdef CURL_VERSION_THREADSAFE
-    versions->threadsafe = (info->features & CURL_VERSION_THREADSAFE) != 0;
-#else
-    versions->threadsafe = false;
-#endif
-}
-
-struct s3_str s3i_method_name(enum s3_method method)
-{
-    static const struct s3_str names[] = {
-        [S3I_GET] = {"GET", 3},   [S3I_HEAD] = {"HEAD", 4},     [S3I_PUT] = {"PUT", 3},
-        [S3I_POST] = {"POST", 4}, [S3I_DELETE] = {"DELETE", 6},
-    };
-    return names[method];
-}
-
-static bool is_before_sending(int code)
-{
-    return code == S3EXT_RESOLVE || code == S3EXT_CONNECT || code == S3EXT_TLS ||
-           code == S3EXT_PROXY;
-}
 
 /* ---- callbacks of the easy handle ---- */
 
@@ -187,38 +113,13 @@ static struct socket *socket_of(struct s3_lane *lane, int fd)
     return ours ? &lane->sockets[fd] : NULL;
 }
 
-/*
- * The kernel finds out that the other side is gone, also where nothing is sent. It does what
- * HTTP/2's pings would: libcurl before 8 sends none on a connection of a multi handle.
- */
-static void set_probes(int fd, const struct s3_connect *connect)
-{
-    int on = 1;
-    int probe_s = (int)((connect->probe_ms + 999) / 1000);
-    unsigned unanswered_ms = (unsigned)connect->unanswered_ms;
-    if (probe_s > 0) {
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &probe_s, sizeof(probe_s));
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_s, sizeof(probe_s));
-    }
-    if (unanswered_ms > 0) {
-        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof(unanswered_ms));
-    }
-}
-
-/* 0: it is no socket, or closed. */
-static ino_t inode_of(int fd)
-{
-    struct stat status;
-    return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
-}
-
 static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
     struct handle *handle = user;
     struct s3_lane *lane = handle->lane;
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    int fd = s3i_socket_open(address->family, address->socktype, address->protocol,
+                             handle->transfer->connect);
     if (fd < 0) {
         handle->easy.no_socket = errno;
         return CURL_SOCKET_BAD;
@@ -228,10 +129,9 @@ static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct cur
         close(fd);
         return CURL_SOCKET_BAD;
     }
-    set_probes(fd, handle->transfer->connect);
     bool framed = handle->transfer->connect->http_version != 1;
-    lane->sockets[fd] = (struct socket){.inode = inode_of(fd), .open = true, .framed = framed};
-    atomic_fetch_add_explicit(&connections_opened, 1, memory_order_relaxed);
+    lane->sockets[fd] =
+        (struct socket){.inode = s3i_socket_inode(fd), .open = true, .framed = framed};
     return fd;
 }
 
@@ -260,7 +160,7 @@ static void lose_interest(struct s3_lane *lane, int fd, bool is_resolvers)
         if (is_resolvers) {
             s3i_poll_forget(lane->poll, fd);
         }
-    } else if (!socket->used && socket->inode != inode_of(fd)) {
+    } else if (!socket->used && socket->inode != s3i_socket_inode(fd)) {
         *socket = (struct socket){.open = false};
     } else if (socket->events == S3I_POLL_IN && !socket->framed) {
         socket->idle = true;
@@ -306,7 +206,8 @@ static void watch_pending(struct s3_lane *lane)
         if (!socket->pending) {
             continue;
         }
-        if (s3i_poll_watch(lane->poll, (int)fd, socket->events, socket->open && socket->watched)) {
+        if (s3i_poll_watch(lane->poll, S3I_LANE_CURL, (int)fd, socket->events,
+                           socket->open && socket->watched)) {
             socket->pending = false;
             watched_now(lane, (int)fd, socket->events);
         } else {
@@ -332,7 +233,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *k
     struct socket *socket = socket_of(lane, fd);
     bool watched = socket != NULL ? socket->watched : known != NULL;
     if ((socket == NULL || !watched || was_pending || socket->events != events) &&
-        !s3i_poll_watch(lane->poll, fd, events, watched)) {
+        !s3i_poll_watch(lane->poll, S3I_LANE_CURL, fd, events, watched)) {
         return watch_later(lane, fd, events);
     }
     watched_now(lane, fd, events);
@@ -534,35 +435,9 @@ static void check_surplus(struct s3_lane *lane, CURL *easy, const struct s3_tran
 static void finish(struct s3_lane *lane, struct handle *handle, CURLcode result)
 {
     struct s3_transfer *transfer = handle->transfer;
-    struct s3_transfer_end end = {.code = s3i_easy_outcome(result)};
-    long connect_status = 0;
-    long sent = 0;
-    long header_bytes = 0;
-    curl_off_t connected = 0;
-    curl_easy_getinfo(handle->easy.curl, CURLINFO_PRETRANSFER_TIME_T, &connected);
-    curl_easy_getinfo(handle->easy.curl, CURLINFO_HEADER_SIZE, &header_bytes);
-    curl_easy_getinfo(handle->easy.curl, CURLINFO_HTTP_CONNECTCODE, &connect_status);
-    curl_easy_getinfo(handle->easy.curl, CURLINFO_REQUEST_SIZE, &sent);
-    if (end.code != S3EXT_OK && connect_status != 0 && connect_status / 100 != 2) {
-        end.code = S3EXT_PROXY;
-    }
-    if (result == CURLE_OUT_OF_MEMORY && header_bytes > 0) {
-        end.code = S3EXT_PROTOCOL; /* libcurl's word for a header line longer than it takes */
-        handle->easy.detail[0] = '\0';
-        result = CURLE_RECV_ERROR;
-    }
-    if (handle->easy.wrong_version) {
-        end.code = S3EXT_PROTOCOL;
-    }
-    /* Before there is a connection to the server, what was sent is a proxy's CONNECT. */
-    end.nothing_sent =
-        is_before_sending(end.code) || (end.code != S3EXT_OK && (sent == 0 || connected == 0));
-    if (end.code == S3EXT_CONNECT && handle->easy.no_socket == ENOMEM) {
-        end.code = S3EXT_NO_MEMORY;
-    }
+    struct s3_transfer_end end;
     char detail[S3I_EASY_DETAIL];
-    s3i_easy_describe(&handle->easy, result, detail);
-    end.detail = result == CURLE_OK ? NULL : detail;
+    s3i_easy_end(&handle->easy, result, &end, detail);
     if (result == CURLE_OK) {
         check_surplus(lane, handle->easy.curl, transfer);
     }
@@ -712,7 +587,7 @@ static void abandon(struct s3_lane *lane)
 {
     for (size_t fd = 0; fd < lane->socket_capacity; fd++) {
         const struct socket *socket = &lane->sockets[fd];
-        if (socket->open && socket->inode != 0 && socket->inode == inode_of((int)fd)) {
+        if (socket->open && socket->inode != 0 && socket->inode == s3i_socket_inode((int)fd)) {
             close((int)fd);
         }
     }

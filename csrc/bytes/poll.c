@@ -7,14 +7,14 @@
 
 #include "base/error.h"
 
-enum { BATCH = 64 };
+enum { BATCH = 64, OWNER_SHIFT = 32 };
 
 int s3i_poll_init(struct s3_poll *poll)
 {
     poll->epoll = epoll_create1(EPOLL_CLOEXEC);
     poll->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (poll->epoll < 0 || poll->wake < 0 ||
-        !s3i_poll_watch(poll, poll->wake, S3I_POLL_IN, false)) {
+        !s3i_poll_watch(poll, 0, poll->wake, S3I_POLL_IN, false)) {
         s3i_poll_clear(poll);
         return S3EXT_SYSTEM;
     }
@@ -33,9 +33,9 @@ void s3i_poll_clear(struct s3_poll *poll)
     poll->wake = -1;
 }
 
-bool s3i_poll_watch(struct s3_poll *poll, int fd, unsigned events, bool known)
+bool s3i_poll_watch(struct s3_poll *poll, unsigned owner, int fd, unsigned events, bool known)
 {
-    struct epoll_event event = {.data.fd = fd};
+    struct epoll_event event = {.data.u64 = (uint64_t)owner << OWNER_SHIFT | (unsigned)fd};
     event.events = (events & S3I_POLL_IN ? (uint32_t)EPOLLIN : 0u) |
                    (events & S3I_POLL_OUT ? (uint32_t)EPOLLOUT : 0u);
     return epoll_ctl(poll->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0;
@@ -56,14 +56,16 @@ size_t s3i_poll_wait(struct s3_poll *poll, int64_t timeout_ms, struct s3_ready *
     int count = epoll_wait(poll->epoll, events, limit, timeout);
     size_t given = 0;
     for (int i = 0; i < count; i++) {
-        if (events[i].data.fd == poll->wake) {
+        int fd = (int)(events[i].data.u64 & UINT32_MAX);
+        if (fd == poll->wake) {
             uint64_t ignored;
             ssize_t got = read(poll->wake, &ignored, sizeof(ignored));
             (void)got; /* EAGAIN: somebody drained it first, which is as good */
             continue;
         }
         uint32_t seen = events[i].events;
-        ready[given].fd = events[i].data.fd;
+        ready[given].fd = fd;
+        ready[given].owner = (unsigned)(events[i].data.u64 >> OWNER_SHIFT);
         ready[given].events = (seen & EPOLLIN ? (unsigned)S3I_POLL_IN : 0u) |
                               (seen & EPOLLOUT ? (unsigned)S3I_POLL_OUT : 0u) |
                               (seen & (EPOLLERR | EPOLLHUP) ? (unsigned)S3I_POLL_ERROR : 0u);

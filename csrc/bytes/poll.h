@@ -20,6 +20,7 @@ enum { S3I_POLL_IN = 1, S3I_POLL_OUT = 2, S3I_POLL_ERROR = 4 };
 
 struct s3_ready {
     int fd;
+    unsigned owner; /* as it was given to s3i_poll_watch */
     unsigned events;
 };
 
@@ -27,9 +28,9 @@ struct s3_ready {
 int s3i_poll_init(struct s3_poll *poll);
 void s3i_poll_clear(struct s3_poll *poll);
 
-/* Watches `fd` for the events (IN, OUT); `known` says whether it is watched already. false with
- * errno set. */
-bool s3i_poll_watch(struct s3_poll *poll, int fd, unsigned events, bool known);
+/* Watches `fd` for the events (IN, OUT) in the name of `owner`, any number; `known` says whether it is
+ * watched already. false with errno set. */
+bool s3i_poll_watch(struct s3_poll *poll, unsigned owner, int fd, unsigned events, bool known);
 void s3i_poll_forget(struct s3_poll *poll, int fd);
 
 /*

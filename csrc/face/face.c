@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/time.h"
 #include "bytes/memory.h"
+#include "bytes/socket.h"
 #include "face/engine.h"
 #include "face/queue.h"
 #include "flow/counters.h"
@@ -88,7 +89,7 @@ void s3ext_stats_get(struct s3ext_stats *stats)
 #define S3I_COPY(name) stats->name = atomic_load_explicit(&s3i_counters.name, memory_order_relaxed);
     S3I_COUNTERS(S3I_COPY)
 #undef S3I_COPY
-    stats->connections_opened = s3i_lane_connections();
+    stats->connections_opened = s3i_socket_count();
     stats->bytes_in_flight = s3i_admission_bytes();
     s3i_memory_counts(&stats->memory_cached, &stats->memory_live);
 }
@@ -138,11 +139,20 @@ static bool attach_host(struct s3_client *client, const struct s3ext_client_conf
     return client->host != NULL;
 }
 
+static bool attach_lane(struct s3_client *client, const struct s3ext_client_config *config,
+                        struct s3_error *error)
+{
+    return s3i_lane_choose(&client->connect, strcmp(config->scheme, "https") == 0,
+                           s3i_str_from(config->lane), &client->connect.lane, error) == S3EXT_OK;
+}
+
+/* On the direct lane each connection has a handle of its own, and would parse the system's for itself. */
 static bool attach_trust(struct s3_client *client, const struct s3ext_client_config *config,
                          struct s3_error *error)
 {
     struct s3_lane_versions versions;
-    if (config->ca_pem == NULL && config->system_certificates) {
+    if (config->ca_pem == NULL && config->system_certificates &&
+        client->connect.lane != S3I_LANE_DIRECT) {
         return true;
     }
     s3i_lane_versions_get(&versions);
@@ -180,7 +190,8 @@ s3ext_client *s3ext_client_new(const struct s3ext_client_config *config, int *co
         client = s3i_client_new(config, &error);
     }
     if (client != NULL &&
-        (!attach_host(client, config, &error) || !attach_trust(client, config, &error))) {
+        (!attach_host(client, config, &error) || !attach_lane(client, config, &error) ||
+         !attach_trust(client, config, &error))) {
         s3i_client_release(client);
         client = NULL;
     }

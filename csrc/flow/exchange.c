@@ -200,7 +200,7 @@ static void write_lines(struct s3_exchange *exchange, const struct gathering *he
     struct s3_buf *lines = &exchange->lines;
     for (size_t i = 0; i < headers->count; i++) {
         if (s3i_str_equal(headers->headers[i].name, S3I_STR("host"))) {
-            continue; /* libcurl writes it from the URL */
+            continue; /* the lane writes it from the URL */
         }
         begin_line(exchange, offsets, count);
         s3i_buf_add(lines, headers->headers[i].name);
@@ -328,6 +328,14 @@ static void retire(struct s3_exchange *exchange)
     s3i_reactor_give_exchange(exchange->reactor, exchange);
 }
 
+static int hand_to_lane(struct s3_exchange *exchange, enum s3_lane_kind kind)
+{
+    exchange->lane_class = s3i_lane_classes[kind];
+    exchange->lane = s3i_reactor_lane(exchange->reactor, kind);
+    return exchange->lane == NULL ? S3EXT_NO_MEMORY
+                                  : exchange->lane_class->start(exchange->lane, &exchange->transfer);
+}
+
 int s3i_exchange_start(struct s3_exchange *exchange, struct s3_request *request,
                        struct s3_identity *identity, struct s3_error *error)
 {
@@ -348,7 +356,7 @@ int s3i_exchange_start(struct s3_exchange *exchange, struct s3_request *request,
             .once = !request->repeatable,
             .expected = expected_bytes(request),
         };
-        code = reactor->lane_class->start(reactor->lane, &exchange->transfer);
+        code = hand_to_lane(exchange, request->client->connect.lane);
     }
     if (code != S3EXT_OK) {
         s3i_error_set(error, code, "the request could not be built: %s", s3i_error_text(code));
@@ -657,6 +665,28 @@ static bool on_body(struct s3_transfer *transfer, struct s3_str data)
     return !(has_all(exchange) && surplus);
 }
 
+/* Only where each byte that comes is wanted: what is to be cut out, or kept as a document, is not. */
+static size_t on_room(struct s3_transfer *transfer, char **place)
+{
+    struct s3_exchange *exchange = S3I_OWNER(transfer, struct s3_exchange, transfer);
+    struct s3_request *request = exchange->request;
+    if (!exchange->deliver || exchange->skip > 0 || !exchange->wanted_known ||
+        request->class->on_room == NULL) {
+        return 0;
+    }
+    uint64_t room = request->class->on_room(request, request->received, place);
+    return (size_t)(room < exchange->wanted ? room : exchange->wanted);
+}
+
+static void on_filled(struct s3_transfer *transfer, size_t size)
+{
+    struct s3_exchange *exchange = S3I_OWNER(transfer, struct s3_exchange, transfer);
+    S3I_COUNT(bytes_received, size);
+    exchange->request->received += size;
+    exchange->wanted -= size;
+    exchange->moved += size;
+}
+
 /* ---- the end ---- */
 
 /* The connection stays for the next exchange, for as long as the client wants it. */
@@ -711,12 +741,11 @@ static void on_end(struct s3_transfer *transfer, const struct s3_transfer_end *e
     conclude(exchange, &attempt);
 }
 
-static const struct s3_transfer_events EVENTS = {on_header, on_body, on_end};
+static const struct s3_transfer_events EVENTS = {on_header, on_body, on_room, on_filled, on_end};
 
 void s3i_exchange_cancel(struct s3_exchange *exchange)
 {
-    struct s3_reactor *reactor = exchange->reactor;
-    reactor->lane_class->cancel(reactor->lane, &exchange->transfer);
+    exchange->lane_class->cancel(exchange->lane, &exchange->transfer);
     exchange->request->exchange = NULL;
     S3I_UNCOUNT(exchanges_in_flight, 1);
     retire(exchange);
@@ -727,10 +756,9 @@ void s3i_exchange_cancel(struct s3_exchange *exchange)
 static void expire(struct s3_exchange *exchange, bool nothing_sent, const char *what,
                    int64_t limit_ms)
 {
-    struct s3_reactor *reactor = exchange->reactor;
     char detail[96];
     snprintf(detail, sizeof(detail), "%s within %" PRId64 " ms", what, limit_ms);
-    reactor->lane_class->cancel(reactor->lane, &exchange->transfer);
+    exchange->lane_class->cancel(exchange->lane, &exchange->transfer);
     struct s3_attempt attempt = {.code = has_all(exchange) ? S3EXT_OK : S3EXT_TIMEOUT,
                                  .nothing_sent = nothing_sent,
                                  .detail = detail};
@@ -741,8 +769,7 @@ void s3i_exchange_watch(struct s3_exchange *exchange, int64_t now_ms)
 {
     const struct s3_connect *limits = &exchange->request->client->connect;
     struct s3_transfer_progress progress;
-    exchange->reactor->lane_class->progress(exchange->reactor->lane, &exchange->transfer,
-                                            &progress);
+    exchange->lane_class->progress(exchange->lane, &exchange->transfer, &progress);
     uint64_t bytes = progress.bytes + exchange->header_bytes + (progress.connected ? 1 : 0);
     if (bytes != exchange->progress_bytes) {
         exchange->progress_bytes = bytes;

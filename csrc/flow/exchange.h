@@ -24,6 +24,8 @@ enum { S3I_EXCHANGE_HEADERS = 48 };
 struct s3_exchange {
     struct s3_list node; /* in the reactor's list of active or of spare exchanges */
     struct s3_transfer transfer;
+    const struct s3_lane_class *lane_class; /* of `lane`, which carries the transfer */
+    struct s3_lane *lane;
     struct s3_request *request;
     struct s3_reactor *reactor;
     struct s3_identity *identity;

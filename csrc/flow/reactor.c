@@ -17,6 +17,21 @@ static struct {
     } locked;
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* ---- lanes ---- */
+
+/* Walks the lanes that a reactor has. */
+#define EACH_LANE(reactor, kind)                                                                   \
+    for (unsigned kind = 0; kind < S3I_LANE_KINDS; kind++)                                         \
+        if ((reactor)->lanes[kind] != NULL)
+
+struct s3_lane *s3i_reactor_lane(struct s3_reactor *reactor, enum s3_lane_kind kind)
+{
+    if (reactor->lanes[kind] == NULL) {
+        reactor->lanes[kind] = s3i_lane_classes[kind]->new_lane(&reactor->poll);
+    }
+    return reactor->lanes[kind];
+}
+
 /* ---- life ---- */
 
 static void add_to_registry(struct s3_reactor *reactor)
@@ -58,14 +73,6 @@ struct s3_reactor *s3i_reactor_new(struct s3_error *error)
         s3i_free(reactor);
         return NULL;
     }
-    reactor->lane_class = &s3i_lane_curl;
-    reactor->lane = reactor->lane_class->new_lane(&reactor->poll);
-    if (reactor->lane == NULL) {
-        s3i_error_set(error, S3EXT_NO_MEMORY, "no memory for a lane");
-        s3i_poll_clear(&reactor->poll);
-        s3i_free(reactor);
-        return NULL;
-    }
     s3i_inbox_init(&reactor->inbox, &reactor->poll);
     s3i_post_init(&reactor->recheck, on_recheck);
     reactor->watched_ms = s3i_now_ms();
@@ -83,7 +90,10 @@ void s3i_reactor_free(struct s3_reactor *reactor)
     while ((node = s3i_list_pop(&reactor->spare)) != NULL) {
         s3i_exchange_free(S3I_OWNER(node, struct s3_exchange, node));
     }
-    reactor->lane_class->free_lane(reactor->lane);
+    EACH_LANE(reactor, kind)
+    {
+        s3i_lane_classes[kind]->free_lane(reactor->lanes[kind]);
+    }
     s3i_inbox_clear(&reactor->inbox);
     s3i_poll_clear(&reactor->poll);
     s3i_free(reactor);
@@ -132,8 +142,11 @@ static void work(struct s3_reactor *reactor)
     s3i_timer_run(&reactor->timers, s3i_now_ms());
     pump(reactor);
     hash_bodies(reactor);
-    if (reactor->lane_class->deadline(reactor->lane) <= s3i_now_ms()) {
-        reactor->lane_class->on_deadline(reactor->lane);
+    EACH_LANE(reactor, kind)
+    {
+        if (s3i_lane_classes[kind]->deadline(reactor->lanes[kind]) <= s3i_now_ms()) {
+            s3i_lane_classes[kind]->on_deadline(reactor->lanes[kind]);
+        }
     }
     watch(reactor, s3i_now_ms());
     pump(reactor);
@@ -144,9 +157,12 @@ static int64_t patience(const struct s3_reactor *reactor, int64_t wait_ms)
 {
     int64_t now_ms = s3i_now_ms();
     int64_t until = now_ms + wait_ms;
-    int64_t lane = reactor->lane_class->deadline(reactor->lane);
     int64_t timer = s3i_timer_next(&reactor->timers);
-    until = lane < until ? lane : until;
+    EACH_LANE(reactor, kind)
+    {
+        int64_t lane = s3i_lane_classes[kind]->deadline(reactor->lanes[kind]);
+        until = lane < until ? lane : until;
+    }
     until = timer < until ? timer : until;
     if (!s3i_list_empty(&reactor->active) && reactor->watched_ms + WATCH_INTERVAL_MS < until) {
         until = reactor->watched_ms + WATCH_INTERVAL_MS;
@@ -180,7 +196,8 @@ bool s3i_reactor_turn(struct s3_reactor *reactor, int64_t wait_ms)
     }
     s3i_inbox_unpark(&reactor->inbox);
     for (size_t i = 0; i < count; i++) {
-        reactor->lane_class->on_ready(reactor->lane, ready[i].fd, ready[i].events);
+        unsigned kind = ready[i].owner;
+        s3i_lane_classes[kind]->on_ready(reactor->lanes[kind], ready[i].fd, ready[i].events);
     }
     pump(reactor);
     s3i_gate_leave();
@@ -240,7 +257,10 @@ void s3i_reactors_fork_child(void)
         S3I_LIST_EACH(node, &registry.locked.reactors)
         {
             struct s3_reactor *reactor = S3I_OWNER(node, struct s3_reactor, registered);
-            reactor->lane_class->abandon(reactor->lane);
+            EACH_LANE(reactor, kind)
+            {
+                s3i_lane_classes[kind]->abandon(reactor->lanes[kind]);
+            }
             s3i_poll_clear(&reactor->poll);
         }
         registry.locked.ready = false;

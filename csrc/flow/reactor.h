@@ -25,8 +25,7 @@ struct s3_reactor {
     struct s3_poll poll;
     struct s3_inbox inbox;
     struct s3_post recheck; /* credentials changed */
-    const struct s3_lane_class *lane_class;
-    struct s3_lane *lane;
+    struct s3_lane *lanes[S3I_LANE_KINDS]; /* made when they are first needed, or NULL */
     struct s3_list ready;         /* requests to pump */
     struct s3_list want_identity; /* requests in WAIT_IDENTITY */
     struct s3_list hashing;       /* requests in HASHING */
@@ -53,6 +52,9 @@ bool s3i_reactor_turn(struct s3_reactor *reactor, int64_t wait_ms);
 /* An exchange to use, or NULL without memory; and back. */
 struct s3_exchange *s3i_reactor_take_exchange(struct s3_reactor *reactor);
 void s3i_reactor_give_exchange(struct s3_reactor *reactor, struct s3_exchange *exchange);
+
+/* A lane of its own, for s3i_lane_classes[kind]; NULL without memory or descriptors. */
+struct s3_lane *s3i_reactor_lane(struct s3_reactor *reactor, enum s3_lane_kind kind);
 
 /* Tells all reactors that credentials changed. Any thread. */
 void s3i_reactors_recheck(void);

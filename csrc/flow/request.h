@@ -64,6 +64,11 @@ struct s3_request_class {
      * `document`. */
     int (*on_body)(struct s3_request *request, uint64_t offset, struct s3_str data);
     /*
+     * Where the body bytes from `offset` on may be received, and how many at most; 0: nowhere, they go
+     * to on_body. NULL: never.
+     */
+    uint64_t (*on_room)(struct s3_request *request, uint64_t offset, char **place);
+    /*
      * The end: request->error.code says how. May start requests, finish or fail the operation; the
      * request may be gone afterwards.
      */

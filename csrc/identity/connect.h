@@ -13,12 +13,16 @@
 
 struct s3_trust; /* trust.h; set by the engine */
 
+/* What carries requests: see bytes/lane.h. */
+enum s3_lane_kind { S3I_LANE_CURL, S3I_LANE_DIRECT, S3I_LANE_KINDS };
+
 struct s3_connect {
     uint64_t serial; /* differs for every client: lanes key their caches by it */
     const char *user_agent;
     const char *proxy_url; /* NULL: libcurl's own environment rules; "": none */
     const char *proxy_excludes;
     struct s3_trust *trust; /* one reference; NULL: the system's, as libcurl finds them */
+    enum s3_lane_kind lane; /* set by the engine */
     bool verify_tls;
     bool randomize_addresses;   /* else in the order of the DNS answer */
     int http_version;           /* 1 or 2 alone; 0: 2 where TLS agrees on it */

@@ -18,7 +18,7 @@ struct s3_trust {
     char *pem;
     size_t pem_size;
     char *bundle; /* NULL: the system is not trusted */
-    X509_STORE *store;
+    X509_STORE *store; /* under the registry's lock until it is there; never NULL with a `pem` */
 };
 
 static struct {
@@ -88,8 +88,9 @@ static struct s3_trust *make(struct s3_str pem, const char *bundle, struct s3_er
         destroy(trust);
         return NULL;
     }
-    trust->store = make_store(pem, bundle);
-    if (trust->store == NULL) {
+    /* The system's alone need not be checked, and cost 30 ms: whoever never uses TLS never parses them. */
+    trust->store = pem.size ? make_store(pem, bundle) : NULL;
+    if (pem.size && trust->store == NULL) {
         s3i_error_set(error, S3EXT_INVALID, "OpenSSL does not take the certificates to trust");
         destroy(trust);
         return NULL;
@@ -155,9 +156,15 @@ uint64_t s3i_trust_serial(const struct s3_trust *trust)
     return trust->serial;
 }
 
-void *s3i_trust_store(const struct s3_trust *trust)
+void *s3i_trust_store(struct s3_trust *trust)
 {
-    return trust->store;
+    pthread_mutex_lock(&registry.lock);
+    if (trust->store == NULL) {
+        trust->store = make_store(S3I_STR_NONE, trust->bundle);
+    }
+    X509_STORE *store = trust->store;
+    pthread_mutex_unlock(&registry.lock);
+    return store;
 }
 
 void s3i_trust_fork_prepare(void)

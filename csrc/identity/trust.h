@@ -1,9 +1,9 @@
 /*
- * trust: the certificates that a client believes, where they are not just the system's.
+ * trust: the certificates that a client believes: the system's, others, or both.
  *
- * Parsed once: a bundle of 140 certificates takes 30 ms, and libcurl would parse one given as text for
- * every connection. Clients that believe the same share one; it goes with the last of them. OpenSSL
- * lets any number of threads use a store at once.
+ * Parsed once: a bundle of 140 certificates takes 30 ms, and libcurl would parse one given as text (and,
+ * on the direct lane, the system's) for every connection. Clients that believe the same share one; it goes
+ * with the last of them. OpenSSL lets any number of threads use a store at once.
  */
 #ifndef S3I_IDENTITY_TRUST_H
 #define S3I_IDENTITY_TRUST_H
@@ -25,8 +25,8 @@ void s3i_trust_release(struct s3_trust *trust);
 
 /* Another number for each. */
 uint64_t s3i_trust_serial(const struct s3_trust *trust);
-/* An X509_STORE of OpenSSL's; borrowed. */
-void *s3i_trust_store(const struct s3_trust *trust);
+/* An X509_STORE of OpenSSL's, borrowed; the system's is parsed now. NULL without memory. */
+void *s3i_trust_store(struct s3_trust *trust);
 
 /* Around a fork, in this order; what was parsed stays good in the child. */
 void s3i_trust_fork_prepare(void);

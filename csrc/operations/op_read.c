@@ -439,6 +439,52 @@ static int on_body(struct s3_request *request, uint64_t offset, struct s3_str da
     return S3EXT_OK;
 }
 
+/*
+ * How many bytes from `position` on belong to one range alone, which `place` then lies in. A byte
+ * that several ranges want, or none, is scattered.
+ */
+static uint64_t room_in_ranges(struct part *part, uint64_t position, char **place)
+{
+    const struct op_read *read = part->read;
+    const struct s3_fetch *plan = &part->fetch->plan;
+    size_t last = plan->first_member + plan->members;
+    uint64_t room = 0;
+    while (part->cursor < last && read->ranges[read->order[part->cursor]].end <= position) {
+        part->cursor++;
+    }
+    for (size_t i = part->cursor; i < last; i++) {
+        size_t member = read->order[i];
+        const struct s3_range *range = &read->ranges[member];
+        if (range->start > position) {
+            uint64_t gap = range->start - position;
+            return gap < room ? gap : room;
+        }
+        if (range->end <= position) {
+            continue;
+        }
+        if (room > 0) {
+            return 0;
+        }
+        room = range->end - position;
+        *place = (char *)read->into[member] + (position - range->start);
+    }
+    return room;
+}
+
+static uint64_t on_room(struct s3_request *request, uint64_t offset, char **place)
+{
+    struct part *part = S3I_OWNER(request, struct part, request);
+    struct fetch *fetch = part->fetch;
+    uint64_t position = request->range.start + offset;
+    if (fetch->memory == NULL) {
+        return room_in_ranges(part, position, place);
+    }
+    uint64_t taken = position - fetch->plan.start;
+    uint64_t capacity = s3i_memory_capacity(fetch->memory);
+    *place = s3i_memory_data(fetch->memory) + taken;
+    return taken < capacity ? capacity - taken : 0;
+}
+
 /* ---- the end ---- */
 
 /* One slice for each range: a view of its fetch's memory, or just its size in the caller's. */
@@ -529,4 +575,4 @@ static void on_done(struct s3_request *request)
 
 static const struct s3_op_class CLASS = {.name = "read", .start = start, .destroy = destroy};
 static const struct s3_request_class PART = {
-    .on_head = on_head, .on_body = on_body, .on_done = on_done};
+    .on_head = on_head, .on_body = on_body, .on_room = on_room, .on_done = on_done};
