@@ -303,9 +303,10 @@ static bool receive_direct(struct s3_channel *channel, char *place, size_t room,
     struct s3_transfer *transfer = channel->transfer;
     struct s3_str nothing = S3I_STR_NONE;
     size_t size = room < left ? room : (size_t)left;
+    bool last = size == left && channel->parser.state == S3I_HTTP1_IN_LENGTH;
     size_t got = 0;
     enum s3_io io =
-        s3i_connection_receive(&channel->connection, place, size, size == left, &got);
+        s3i_connection_receive(&channel->connection, place, size, last, &got);
     if (io == S3I_IO_CLOSED) {
         end_closed(channel);
     } else if (io == S3I_IO_BROKEN) {

@@ -25,8 +25,8 @@
 #include "pure/http1.h"
 
 enum {
-    S3I_CHANNEL_SCRATCH = 64 * 1024, /* room for what a lane receives at a time; over LINE_MAX */
-    S3I_CHANNEL_HEAD = 128 * 1024    /* the largest head of a request */
+    S3I_CHANNEL_SCRATCH = 128 * 1024, /* room for what a lane receives at a time; over LINE_MAX */
+    S3I_CHANNEL_HEAD = 128 * 1024     /* the largest head of a request */
 };
 
 enum s3_channel_state {

@@ -54,7 +54,7 @@
  *   204 that announces a body                   no body, closed    no body, kept alive
  *   chunk size: 16 digits, then extension       skipped            skipped, and any rubbish
  *   trailers                                    lines, as are those of the head, not interpreted
- *   longest line, head with 1xx and trailers    16 KiB, 64 KiB     100 KB, 300 KB
+ *   longest line, head with 1xx and trailers    100 KiB, 256 KiB   100 KB, 300 KB
  */
 #ifndef S3I_PURE_HTTP1_H
 #define S3I_PURE_HTTP1_H
@@ -84,8 +84,8 @@ bool s3i_http1_write_head(struct s3_buf *out, struct s3_str method, struct s3_st
 /* ---- responses ---- */
 
 enum {
-    S3I_HTTP1_LINE_MAX = 16 * 1024, /* bytes of a line, its end included */
-    S3I_HTTP1_HEAD_MAX = 64 * 1024, /* bytes of all the lines that an answer gives */
+    S3I_HTTP1_LINE_MAX = 100 * 1024,/* bytes of a line, its end included */
+    S3I_HTTP1_HEAD_MAX = 256 * 1024,/* bytes of all the lines that an answer gives */
     S3I_HTTP1_CHUNK_LINE_MAX = 1024 /* bytes of a chunk's size and extensions */
 };
 
