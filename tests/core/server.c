@@ -430,6 +430,7 @@ struct server_counts server_counts(void)
 struct s3ext_client_config server_config(void)
 {
     static char host[64];
+    const char *lane = getenv("S3EXT_LANE");
     snprintf(host, sizeof(host), "127.0.0.1:%d", server.port);
     return (struct s3ext_client_config){
         .scheme = "http",
@@ -447,6 +448,7 @@ struct s3ext_client_config server_config(void)
         .pool_idle_timeout_ms = 60000,
         .pool_max_idle = -1,
         .http_version = 1,
+        .lane = lane != NULL ? lane : "auto",
         .part_size = 1024 * 1024,
         .window = 4,
         .concurrency = 32,

@@ -37,7 +37,7 @@ struct server_counts {
 };
 struct server_counts server_counts(void);
 
-/* A configuration for the server, without retries. */
+/* A configuration for the server, without retries, for the lane that S3EXT_LANE names. */
 struct s3ext_client_config server_config(void);
 
 #endif

@@ -13,6 +13,17 @@ from tests.python.ways import Way
 from tests.server import SECRET_KEY, VerifyingServer
 
 
+@pytest.fixture(autouse=True, params=["direct", "curl"])
+def lane(request, monkeypatch):
+    """Run every test on both lanes, its child processes included.
+
+    The direct lane is what `auto` chooses wherever it can serve: what it cannot do (HTTP/2, proxies that
+    forward) is the other one's in either run.
+    """
+    monkeypatch.setenv("S3EXT_LANE", "curl" if request.param == "curl" else "auto")
+    return request.param
+
+
 @pytest.fixture
 def sync():
     """Sync calls only, where the way makes no difference."""

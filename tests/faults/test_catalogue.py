@@ -47,6 +47,11 @@ PATHS = "python/test_paths.py::test_"
 PUT = "python/test_put.py::test_"
 
 
+@pytest.fixture(autouse=True)
+def lane():
+    """Nothing here sends a request: once is enough."""
+
+
 class Row(NamedTuple):
     """A fault.
 
