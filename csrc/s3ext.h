@@ -58,6 +58,7 @@ void s3ext_versions_get(struct s3ext_versions *versions);
 struct s3ext_stats {
     uint64_t operations; /* finished */
     uint64_t requests;   /* exchanges begun, retries included */
+    uint64_t requests_direct; /* of these, on the direct lane */
     uint64_t retries;
     uint64_t retries_throttle; /* by cause */
     uint64_t retries_server;

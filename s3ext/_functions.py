@@ -504,8 +504,8 @@ def stats() -> dict[str, int]:
     """Return the counters of the core since the process began (since the fork, in a child).
 
     Returns:
-        `operations` finished, `requests` begun, `retries` and their causes (`retries_throttle`, `_server`,
-        `_connect`, `_transport`, `_other`), bodies `resumed`, `bytes_received` and `bytes_sent` of bodies,
+        `operations` finished, `requests` begun (`requests_direct` of them on the direct lane), `retries` and
+        their causes (`retries_throttle`, `_server`, `_connect`, `_transport`, `_other`), bodies `resumed`, `bytes_received` and `bytes_sent` of bodies,
         `connections_opened`; and as they are now: `exchanges_in_flight`, `bytes_in_flight` admitted for
         parts, `memory_cached` for reuse, `memory_live` in results not yet released, in bytes.
     """

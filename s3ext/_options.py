@@ -481,9 +481,10 @@ OPTIONS: tuple[Option, ...] = (
         CLIENT,
         "lane",
         Choice("lane", ("auto", "curl", "direct"), fold=True),
-        "Accepted: what carries requests. So far it is libcurl in any case.",
+        "What carries requests: `direct`, HTTP/1.1 of our own over connections that libcurl makes; `curl`, "
+        "libcurl's HTTP; `auto`: `direct` where it can serve (not HTTP/2, nor an http endpoint behind an http "
+        "proxy). A lane that cannot serve is an error.",
         default="auto",
-        effect=HARMLESS,
         ours=True,
         environment=("S3EXT_LANE",),
     ),

@@ -39,7 +39,8 @@ enum s3_channel_state {
 struct s3_channel_host; /* the lane's */
 
 struct s3_channel {
-    struct s3_list node; /* the lane's list that goes with the state */
+    struct s3_list node;   /* the lane's list that goes with the state */
+    struct s3_list recent; /* among all IDLE ones */
     struct s3_channel_host *host;
     enum s3_channel_state state;
     struct s3_transfer *transfer;    /* NULL while IDLE */
@@ -48,7 +49,8 @@ struct s3_channel {
     bool tls;
     bool unwatched; /* the poll had no room: tried again soon */
     uint64_t answers;
-    int64_t born_ms, idle_ms;
+    int64_t born_ms;
+    int64_t idle_ms, idle_timeout_ms; /* of IDLE: since when, and for how long */
 
     /* the request */
     struct s3_buf head; /* and a small body, over TLS */

@@ -2,8 +2,8 @@
  * lane_direct: transfers by our own HTTP/1.1 (pure/http1), over connections that libcurl makes.
  *
  * A warm request takes three system calls: one to send it, one wait that all share, one to receive the
- * answer, straight into its destination. Connections are kept in a LIFO for each host of a
- * configuration (s3_connect.serial), and stay in the poll while they are idle: what the server says
+ * answer, straight into its destination. Connections are kept in a LIFO for each host and each way to
+ * it (s3_connect.route), and stay in the poll while they are idle: what the server says
  * then, an end or something that nobody asked for, closes them. One that died unnoticed is replaced
  * once, by a fresh one, without a word; unless the transfer must not be sent twice, which always gets a
  * fresh one.
@@ -20,20 +20,20 @@
 #include "bytes/channel.h"
 
 enum {
-    CONNECTORS_KEPT = 4,
+    CONNECTORS_KEPT = 1, /* each has two descriptors of libcurl's */
+    IDLE_LEAST = 64,     /* connections that a lane may keep, whatever the configuration */
     REWATCH_MS = 10,
     SWEEP_MS = 1000,
     LIFE_MS = 300 * 1000 /* then a new one asks the DNS again, where load may have moved */
 };
 
-/* Where connections lead: a host as one configuration reaches it. */
+/* Where connections lead, and on which way. */
 struct s3_channel_host {
     struct s3_list node;
     struct s3_list idle; /* the last used one first */
     int64_t idle_count;
     size_t channels; /* all that point here */
-    int64_t idle_timeout_ms;
-    uint64_t serial;
+    uint8_t route[S3I_HASH_MAX];
     size_t origin_size;
     char origin[]; /* "https://host:port" */
 };
@@ -45,7 +45,8 @@ struct s3_lane {
     struct s3_list connecting, talking, ended; /* channels */
     struct s3_list connectors;                 /* spare ones */
     size_t connector_count;
-    size_t idle_count;
+    struct s3_list idle;                       /* all idle channels, the last used one first */
+    size_t idle_count, idle_limit;
     int64_t sweep_ms, rewatch_ms; /* INT64_MAX: nothing to do */
     char scratch[S3I_CHANNEL_SCRATCH];
 };
@@ -58,14 +59,15 @@ static struct s3_str origin_of(const char *url)
     return s3i_str(url, start == NULL ? 0 : (size_t)(start - url) + 3 + strcspn(start + 3, "/"));
 }
 
-static struct s3_channel_host *find_host(struct s3_lane *lane, uint64_t serial,
-                                         struct s3_str origin)
+static struct s3_channel_host *find_host(struct s3_lane *lane, const struct s3_transfer *transfer)
 {
+    struct s3_str origin = origin_of(transfer->url);
+    const uint8_t *route = transfer->connect->route;
     S3I_LIST_EACH(node, &lane->hosts)
     {
         struct s3_channel_host *host = S3I_OWNER(node, struct s3_channel_host, node);
-        if (host->serial == serial &&
-            s3i_str_equal(s3i_str(host->origin, host->origin_size), origin)) {
+        if (s3i_str_equal(s3i_str(host->origin, host->origin_size), origin) &&
+            memcmp(host->route, route, sizeof(host->route)) == 0) {
             s3i_list_remove(node); /* to the front: it will be looked for again */
             s3i_list_prepend(&lane->hosts, node);
             return host;
@@ -76,13 +78,11 @@ static struct s3_channel_host *find_host(struct s3_lane *lane, uint64_t serial,
 
 static struct s3_channel_host *host_of(struct s3_lane *lane, const struct s3_transfer *transfer)
 {
-    const struct s3_connect *connect = transfer->connect;
     struct s3_str origin = origin_of(transfer->url);
-    struct s3_channel_host *host = find_host(lane, connect->serial, origin);
+    struct s3_channel_host *host = find_host(lane, transfer);
     if (host == NULL && (host = s3i_calloc(1, sizeof(*host) + origin.size)) != NULL) {
         s3i_list_init(&host->idle);
-        host->serial = connect->serial;
-        host->idle_timeout_ms = connect->pool_idle_timeout_ms;
+        memcpy(host->route, transfer->connect->route, sizeof(host->route));
         host->origin_size = origin.size;
         memcpy(host->origin, origin.data, origin.size);
         s3i_list_prepend(&lane->hosts, &host->node);
@@ -114,6 +114,7 @@ static struct s3_channel *new_channel(struct s3_lane *lane, const struct s3_tran
         return NULL;
     }
     s3i_list_init(&channel->node);
+    s3i_list_init(&channel->recent);
     s3i_buf_init(&channel->head, S3I_CHANNEL_HEAD);
     s3i_buf_init(&channel->held, S3I_HTTP1_LINE_MAX);
     channel->host = host;
@@ -176,26 +177,25 @@ static void watch(struct s3_lane *lane, struct s3_channel *channel)
 static void forget_idle(struct s3_lane *lane, struct s3_channel *channel)
 {
     s3i_list_remove(&channel->node);
+    s3i_list_remove(&channel->recent);
     channel->host->idle_count--;
     lane->idle_count--;
 }
 
-static bool is_over(const struct s3_channel *channel, int64_t now_ms)
+static bool is_over(const struct s3_channel *channel, int64_t idle_timeout_ms, int64_t now_ms)
 {
-    return now_ms - channel->idle_ms >= channel->host->idle_timeout_ms ||
-           now_ms - channel->born_ms >= LIFE_MS;
+    return now_ms - channel->idle_ms >= idle_timeout_ms || now_ms - channel->born_ms >= LIFE_MS;
 }
 
 static struct s3_channel *take_idle(struct s3_lane *lane, const struct s3_transfer *transfer)
 {
-    struct s3_channel_host *host =
-        find_host(lane, transfer->connect->serial, origin_of(transfer->url));
+    struct s3_channel_host *host = find_host(lane, transfer);
     int64_t now_ms = s3i_now_ms();
     while (host != NULL && host->idle_count > 0) {
         struct s3_channel *channel = S3I_OWNER(host->idle.next, struct s3_channel, node);
         bool last = host->channels == 1;
         forget_idle(lane, channel);
-        if (!is_over(channel, now_ms)) {
+        if (!is_over(channel, transfer->connect->pool_idle_timeout_ms, now_ms)) {
             return channel;
         }
         free_channel(lane, channel);
@@ -204,40 +204,43 @@ static struct s3_channel *take_idle(struct s3_lane *lane, const struct s3_transf
     return NULL;
 }
 
+static void close_idle(struct s3_lane *lane, struct s3_channel *channel)
+{
+    forget_idle(lane, channel);
+    free_channel(lane, channel);
+}
+
 static void keep_idle(struct s3_lane *lane, struct s3_channel *channel)
 {
+    const struct s3_connect *connect = channel->transfer->connect;
+    size_t limit = connect->concurrency * (size_t)2;
+    lane->idle_limit = limit > lane->idle_limit ? limit : lane->idle_limit;
     channel->state = S3I_CHANNEL_IDLE;
     channel->idle_ms = s3i_now_ms();
+    channel->idle_timeout_ms = connect->pool_idle_timeout_ms;
     channel->answers++;
     s3i_channel_reset(channel);
     s3i_list_remove(&channel->node);
     s3i_list_prepend(&channel->host->idle, &channel->node);
+    s3i_list_prepend(&lane->idle, &channel->recent);
     channel->host->idle_count++;
     if (lane->idle_count++ == 0) {
         lane->sweep_ms = channel->idle_ms + SWEEP_MS;
     }
     watch(lane, channel);
+    if (lane->idle_count > lane->idle_limit) {
+        close_idle(lane, S3I_OWNER(lane->idle.previous, struct s3_channel, recent));
+    }
 }
 
 static void sweep(struct s3_lane *lane, int64_t now_ms)
 {
-    struct s3_list over;
-    struct s3_list *node;
-    s3i_list_init(&over);
-    S3I_LIST_EACH(place, &lane->hosts)
+    S3I_LIST_EACH(node, &lane->idle)
     {
-        struct s3_channel_host *host = S3I_OWNER(place, struct s3_channel_host, node);
-        S3I_LIST_EACH(idle, &host->idle)
-        {
-            struct s3_channel *channel = S3I_OWNER(idle, struct s3_channel, node);
-            if (is_over(channel, now_ms)) {
-                forget_idle(lane, channel);
-                s3i_list_append(&over, &channel->node);
-            }
+        struct s3_channel *channel = S3I_OWNER(node, struct s3_channel, recent);
+        if (is_over(channel, channel->idle_timeout_ms, now_ms)) {
+            close_idle(lane, channel);
         }
-    }
-    while ((node = s3i_list_pop(&over)) != NULL) {
-        free_channel(lane, S3I_OWNER(node, struct s3_channel, node));
     }
     lane->sweep_ms = lane->idle_count > 0 ? now_ms + SWEEP_MS : INT64_MAX;
 }
@@ -391,8 +394,7 @@ static void on_ready(struct s3_lane *lane, int fd, unsigned events)
     if (channel->state != S3I_CHANNEL_IDLE) {
         go_on(lane, channel, events);
     } else if (!s3i_connection_is_silent(&channel->connection)) {
-        forget_idle(lane, channel);
-        free_channel(lane, channel);
+        close_idle(lane, channel);
     }
 }
 
@@ -468,8 +470,8 @@ static struct s3_lane *new_lane(struct s3_poll *poll)
         s3i_free(lane);
         return NULL;
     }
-    struct s3_list *lists[] = {&lane->hosts, &lane->connecting, &lane->talking, &lane->ended,
-                               &lane->connectors};
+    struct s3_list *lists[] = {&lane->hosts, &lane->connecting, &lane->talking,
+                               &lane->ended, &lane->connectors, &lane->idle};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         s3i_list_init(lists[i]);
     }
@@ -477,6 +479,7 @@ static struct s3_lane *new_lane(struct s3_poll *poll)
     lane->share = share;
     lane->connector_count = 0;
     lane->idle_count = 0;
+    lane->idle_limit = IDLE_LEAST;
     lane->sweep_ms = INT64_MAX;
     lane->rewatch_ms = INT64_MAX;
     return lane;

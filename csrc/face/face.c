@@ -151,8 +151,9 @@ static bool attach_trust(struct s3_client *client, const struct s3ext_client_con
                          struct s3_error *error)
 {
     struct s3_lane_versions versions;
-    if (config->ca_pem == NULL && config->system_certificates &&
-        client->connect.lane != S3I_LANE_DIRECT) {
+    bool needs_own = client->connect.lane == S3I_LANE_DIRECT && config->verify_tls &&
+                     strcmp(config->scheme, "https") == 0;
+    if (config->ca_pem == NULL && config->system_certificates && !needs_own) {
         return true;
     }
     s3i_lane_versions_get(&versions);
@@ -160,6 +161,12 @@ static bool attach_trust(struct s3_client *client, const struct s3ext_client_con
         s3i_trust_get(s3i_str(config->ca_pem, config->ca_pem_size),
                       config->system_certificates ? versions.ca_bundle : NULL, error);
     return client->connect.trust != NULL;
+}
+
+static bool attach_route(struct s3_client *client, struct s3_error *error)
+{
+    int code = s3i_connect_set_route(&client->connect);
+    return s3i_error_set(error, code, "%s", s3i_error_text(code)) == S3EXT_OK;
 }
 
 static bool can_version(const struct s3ext_client_config *config, struct s3_error *error)
@@ -191,7 +198,7 @@ s3ext_client *s3ext_client_new(const struct s3ext_client_config *config, int *co
     }
     if (client != NULL &&
         (!attach_host(client, config, &error) || !attach_lane(client, config, &error) ||
-         !attach_trust(client, config, &error))) {
+         !attach_trust(client, config, &error) || !attach_route(client, &error))) {
         s3i_client_release(client);
         client = NULL;
     }

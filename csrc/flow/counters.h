@@ -12,6 +12,7 @@
 #define S3I_COUNTERS(X)                                                                            \
     X(operations)                                                                                  \
     X(requests)                                                                                    \
+    X(requests_direct)                                                                             \
     X(retries)                                                                                     \
     X(retries_throttle)                                                                            \
     X(retries_server)                                                                              \

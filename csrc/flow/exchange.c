@@ -365,6 +365,7 @@ int s3i_exchange_start(struct s3_exchange *exchange, struct s3_request *request,
     }
     s3i_list_append(&reactor->active, &exchange->node);
     S3I_COUNT(requests, 1);
+    S3I_COUNT(requests_direct, request->client->connect.lane == S3I_LANE_DIRECT);
     S3I_COUNT(exchanges_in_flight, 1);
     return S3EXT_OK;
 }

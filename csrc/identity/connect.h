@@ -11,13 +11,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pure/hash.h"
+
 struct s3_trust; /* trust.h; set by the engine */
 
 /* What carries requests: see bytes/lane.h. */
 enum s3_lane_kind { S3I_LANE_CURL, S3I_LANE_DIRECT, S3I_LANE_KINDS };
 
 struct s3_connect {
-    uint64_t serial; /* differs for every client: lanes key their caches by it */
+    uint64_t serial; /* differs for every client: lanes keep what they set up for one by it */
+    /* Digest of what tells the connections of one client from another's to the same host; those of
+     * clients that agree in it are shared. Set by the engine. */
+    uint8_t route[S3I_HASH_MAX];
     const char *user_agent;
     const char *proxy_url; /* NULL: libcurl's own environment rules; "": none */
     const char *proxy_excludes;
@@ -36,5 +41,8 @@ struct s3_connect {
     int64_t unanswered_ms;
     uint32_t concurrency;
 };
+
+/* Computes `route`, when all else is set. An s3_code. */
+int s3i_connect_set_route(struct s3_connect *connect);
 
 #endif

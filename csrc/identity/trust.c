@@ -79,7 +79,7 @@ static struct s3_trust *make(struct s3_str pem, const char *bundle, struct s3_er
         return NULL;
     }
     s3i_list_init(&trust->node);
-    trust->references = 1;
+    trust->references = pem.size == 0 && bundle != NULL ? 2 : 1; /* the system's alone stay for good */
     trust->pem = s3i_strdup(pem);
     trust->pem_size = pem.size;
     trust->bundle = bundle ? s3i_strdup(s3i_str_from(bundle)) : NULL;

@@ -3,7 +3,7 @@
  *
  * Parsed once: a bundle of 140 certificates takes 30 ms, and libcurl would parse one given as text (and,
  * on the direct lane, the system's) for every connection. Clients that believe the same share one; it goes
- * with the last of them. OpenSSL lets any number of threads use a store at once.
+ * with the last of them, but for the system's alone. OpenSSL lets any number of threads use a store at once.
  */
 #ifndef S3I_IDENTITY_TRUST_H
 #define S3I_IDENTITY_TRUST_H

@@ -288,7 +288,9 @@ KEYS = {
         *gateway("signatures", "default_headers_are_signed_with_their_odd_values"),
         *options("headers_of_the_request_itself_are_refused"),
     ],
-    "lane": client("what_changes_nothing_is_taken_and_harmless"),
+    "lane": client(
+        "the_lane_that_is_asked_for_carries_the_requests a_lane_that_cannot_serve_is_an_error_that_says_why"
+    ),
     "part_size": operations("a_large_range_is_read_in_parts objects_around_the_part_size_are_read_whole"),
     "concurrency": client("no_more_requests_are_in_flight_for_a_host_than_was_asked_for"),
     "max_retries": [

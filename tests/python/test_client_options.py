@@ -198,12 +198,47 @@ def test_the_kernel_is_told_how_to_watch_a_connection(server, options, level, na
 
 @pytest.mark.parametrize(
     "options",
-    [{"http2_max_frame_size": 20_000}, {"http2_keep_alive_while_idle": True}, {"lane": "direct"}],
+    [{"http2_max_frame_size": 20_000}, {"http2_keep_alive_while_idle": True}],
     ids=lambda options: next(iter(options)),
 )
 def test_what_changes_nothing_is_taken_and_harmless(server, way, options):
     way(connect(server, **options), "put", "a", b"x")
     assert server.get("a").data == b"x"
+
+
+@pytest.mark.parametrize(
+    ("options", "direct"),
+    [
+        ({}, True),
+        ({"lane": "direct"}, True),
+        ({"lane": "curl"}, False),
+        ({"lane": "auto", "http1_only": False}, False),
+    ],
+    ids=["default", "direct", "curl", "http2"],
+)
+def test_the_lane_that_is_asked_for_carries_the_requests(server, way, monkeypatch, options, direct):
+    monkeypatch.delenv("S3EXT_LANE", raising=False)
+    before = s3ext.stats()
+    way(connect(server, **options), "put", "a", b"x")
+    after = s3ext.stats()
+    assert after["requests"] - before["requests"] == 1
+    assert after["requests_direct"] - before["requests_direct"] == direct
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"http1_only": False}, "HTTP/2 is allowed"),
+        ({"http2_only": True}, "HTTP/2 is allowed"),
+        ({"proxy_url": "http://127.0.0.1:9"}, "no http proxy"),
+    ],
+    ids=["either", "http2", "proxy"],
+)
+def test_a_lane_that_cannot_serve_is_an_error_that_says_why(server, way, options, why):
+    store = connect(server, lane="direct", **options)
+    with pytest.raises(GenericError, match=why):
+        way(store, "put", "a", b"x")
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("most", [1, 3])
