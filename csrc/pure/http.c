@@ -72,17 +72,6 @@ static bool take_digits(struct s3_str *text, size_t count, int *number)
     return true;
 }
 
-struct s3_str s3i_http_without_line_end(struct s3_str line)
-{
-    if (line.size && line.data[line.size - 1] == '\n') {
-        line.size--;
-        if (line.size && line.data[line.size - 1] == '\r') {
-            line.size--;
-        }
-    }
-    return line;
-}
-
 int s3i_http_status(struct s3_str line)
 {
     struct s3_str text = s3i_http_without_line_end(line);
