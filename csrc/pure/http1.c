@@ -33,8 +33,8 @@ static enum field field_of(struct s3_str name)
 }
 
 /* The size of the name before a line's colon; 0 when there is none, or white space or a control in
- * it. Other bytes than a token's may be: they take part in nothing. The byte that ends a line, LF or
- * the NUL of a C string, ends the search too. */
+ * it. Other bytes than a token's may be: they take part in nothing. What ends a line, LF or the NUL
+ * of a C string, ends the search too. */
 static size_t name_size(const char *line)
 {
     size_t size = 0;
