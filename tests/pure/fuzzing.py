@@ -58,7 +58,9 @@ def search(folder, target, sources, seeds, tokens=()):
     for number, seed in enumerate(seeds):
         (corpus / str(number)).write_bytes(seed)
     words = folder / "words"
-    words.write_text("".join('"' + "".join(f"\\x{byte:02x}" for byte in token) + '"\n' for token in tokens))
+    # With a comment, because libFuzzer refuses a dictionary that is empty.
+    lines = ["# tokens", *('"' + "".join(f"\\x{byte:02x}" for byte in token) + '"' for token in tokens)]
+    words.write_text("\n".join(lines) + "\n")
     seconds = os.environ.get("S3EXT_FUZZ_SECONDS", "3")
     done = run(str(program), f"-max_total_time={seconds}", *OPTIONS, f"-dict={words}", str(corpus))
     assert done.returncode == 0, done.stderr[-4000:]
