@@ -294,8 +294,7 @@ static void end_head(struct s3_http1 *parser)
     } else if (parser->length_seen) {
         parser->state = parser->left ? S3I_HTTP1_IN_LENGTH : S3I_HTTP1_AT_END;
     } else {
-        parser->state = S3I_HTTP1_UNTIL_CLOSE;
-        parser->keep_alive = false;
+        parser->state = S3I_HTTP1_UNTIL_CLOSE; /* and eof says that the connection is over */
         parser->left = UINT64_MAX;
     }
 }
