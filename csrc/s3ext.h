@@ -363,6 +363,8 @@ struct s3ext_result {
     size_t failure_count;
 };
 const struct s3ext_result *s3ext_op_result(const s3ext_op *op);
+/* The same as a number, which s3ext._buffer takes. */
+uintptr_t s3ext_op_answer(const s3ext_op *op);
 
 /* The references of the slices' memory pass to the caller; without this they go with the operation.
  */

@@ -1,6 +1,6 @@
 # Types of the hand-written extension module; the headers of csrc/python describe its behaviour.
 
-from typing import ClassVar, Self, SupportsIndex, TypeVar, overload
+from typing import Any, ClassVar, Self, SupportsIndex, TypeVar, overload
 
 from typing_extensions import Buffer as SupportsBuffer
 
@@ -41,6 +41,8 @@ class ArrowRows:
 
 _R = TypeVar("_R", bound=ArrowRows)
 
+# Any stands for ObjectMeta and for bytes, or None where there is no path or the code is an error.
+def answer(address: int, path: str | None, /) -> tuple[int, int, int, Any, Any, int, int, int, int]: ...
 def page_rows(address: int, skip: int, raw: bool, /) -> list[ObjectMeta]: ...
 def page_prefixes(address: int, skip: int, raw: bool, /) -> list[str]: ...
 def arrow_rows(

@@ -19,6 +19,7 @@ try:
     from s3ext._buffer import (
         ArrowRows,
         Buffer,
+        answer,
         arrow_join,
         arrow_rows,
         arrow_schema,
@@ -52,6 +53,7 @@ __all__ = [
     "UNKNOWN_SIZE",
     "ArrowRows",
     "Buffer",
+    "answer",
     "arrow_join",
     "arrow_rows",
     "arrow_schema",

@@ -10,8 +10,6 @@ closed half-way; a buffer that the core may touch is in the operation's `keep` f
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from s3ext import exceptions
 from s3ext._bytes import Bytes
 from s3ext._errors import failure, plain_failure
@@ -20,6 +18,7 @@ from s3ext._ffi import (
     RELEASE_MEMORY,
     SLICE,
     UNKNOWN_SIZE,
+    answer,
     ffi,
     lib,
     page_prefixes,
@@ -55,7 +54,6 @@ __all__ = [
     "head",
     "head_range",
     "list_with_delimiter",
-    "meta_of",
     "page_of",
     "page_operation",
     "put_result",
@@ -64,7 +62,6 @@ __all__ = [
     "writable",
 ]
 
-NO_TIME = -(2**63)
 URL_BYTES = 4096
 
 
@@ -119,27 +116,15 @@ def borrowed(view: CData, size: int) -> Bytes:
 # ---- metadata ----
 
 
-def meta_of(result: CData, path: str) -> ObjectMeta:
-    """Make an ObjectMeta from an answer's headers."""
-    seconds = result.last_modified
-    return {
-        "path": path,
-        "last_modified": datetime.fromtimestamp(0 if seconds == NO_TIME else seconds, UTC),
-        "size": result.object_size,
-        "e_tag": text(result.etag, result.etag_size),
-        "version": text(result.version, result.version_size),
-    }
-
-
 def head(target: Target) -> Steps[ObjectMeta]:
     """Ask for an object's metadata."""
     operation = _head_operation(target, b"", b"")
     try:
         yield operation
-        result = lib.s3ext_op_result(operation.handle)
-        if result.code:
+        code, _, _, meta, *_ = answer(lib.s3ext_op_answer(operation.handle), target.path)
+        if code:
             raise failure(operation, "head", target.key)
-        return meta_of(result, target.path)
+        return meta  # type: ignore[no-any-return] # there is a path and no error
     finally:
         operation.release()
 
@@ -149,12 +134,10 @@ def head_range(target: Target, headers: bytes, query: bytes) -> Steps[Range]:
     operation = _head_operation(target, headers, query)
     try:
         yield operation
-        result = lib.s3ext_op_result(operation.handle)
-        if result.code:
+        code, _, _, meta, told, *_ = answer(lib.s3ext_op_answer(operation.handle), target.path)
+        if code:
             raise failure(operation, "get", target.key)
-        found = Range(result, target.path, Bytes(), 0)
-        found.start, found.end = 0, found.meta["size"]
-        return found
+        return Range(0, meta["size"], meta, told, Bytes(), 0)
     finally:
         operation.release()
 
@@ -183,33 +166,41 @@ class Range:
 
     __slots__ = ("address", "data", "end", "headers", "meta", "start", "whole")
 
-    def __init__(self, result: CData, path: str, whole: Bytes, size: int, address: int = 0) -> None:
+    def __init__(
+        self,
+        start: int,
+        end: int,
+        meta: ObjectMeta,
+        headers: bytes,
+        whole: Bytes,
+        size: int,
+        address: int = 0,
+    ) -> None:
         self.whole = whole
         self.data = whole if size == len(whole) else whole[:size]
         self.address = address
-        self.start: int = result.range_start
-        self.end: int = result.range_end
-        self.meta = meta_of(result, path)
-        self.headers: bytes = ffi.unpack(result.headers, result.headers_size) if result.headers_size else b""
+        self.start = start
+        self.end = end
+        self.meta = meta
+        self.headers = headers
 
 
 def _read(operation: Operation, target: Target, into: CData | None = None) -> Steps[Range]:
     """Run a read and take its bytes."""
     try:
         yield operation
-        result = lib.s3ext_op_result(operation.handle)
-        if result.code:
+        code, start, end, meta, headers, data, size, capacity, memory = answer(
+            lib.s3ext_op_answer(operation.handle), target.path
+        )
+        if code:
             raise failure(operation, "get", target.key)
         if into is not None:
-            size = result.range_end - result.range_start
-            return Range(result, target.path, borrowed(into, size), size)
-        if not result.slice_count:
-            return Range(result, target.path, Bytes(), 0)
-        data, size, capacity, memory = SLICE.unpack_from(ffi.buffer(result.slices, SLICE.size))
+            return Range(start, end, meta, headers, borrowed(into, end - start), end - start)
+        if not data:
+            return Range(start, end, meta, headers, Bytes(), 0)
         lib.s3ext_op_take_slices(operation.handle)
-        return Range(
-            result, target.path, wrap(Bytes, data, max(size, capacity), memory, RELEASE_MEMORY), size, data
-        )
+        whole = wrap(Bytes, data, max(capacity, size), memory, RELEASE_MEMORY)
+        return Range(start, end, meta, headers, whole, size, data)
     finally:
         operation.release()
 
@@ -242,15 +233,13 @@ def get_into(target: Target, headers: bytes, query: bytes, into: CData) -> Steps
     operation = Operation(handle, target.client, into)
     try:
         yield operation
-        result = lib.s3ext_op_result(operation.handle)
-        if result.code:
-            if result.object_size != UNKNOWN_SIZE and result.object_size > size:
-                raise ValueError(
-                    f"into is too small: it has {size} bytes, and {target.key} has {result.object_size}"
-                )
+        code, start, end, meta, told, *_ = answer(lib.s3ext_op_answer(operation.handle), target.path)
+        if code:
+            known = lib.s3ext_op_result(operation.handle).object_size
+            if known != UNKNOWN_SIZE and known > size:
+                raise ValueError(f"into is too small: it has {size} bytes, and {target.key} has {known}")
             raise failure(operation, "get", target.key)
-        count = result.range_end - result.range_start
-        return Range(result, target.path, borrowed(into, count), count)
+        return Range(start, end, meta, told, borrowed(into, end - start), end - start)
     finally:
         operation.release()
 
@@ -287,10 +276,9 @@ def get_range(client: Client, key: str, start: int, end: int, into: CData | None
     try:
         yield operation
         handle = operation.handle
-        result = lib.s3ext_op_result(handle)
-        if result.code:
+        code, _, _, _, _, data, size, _, memory = answer(lib.s3ext_op_answer(handle), None)
+        if code:
             raise failure(operation, "get_range", key)
-        data, size, _, memory = SLICE.unpack_from(ffi.buffer(result.slices, SLICE.size))
         if data:
             lib.s3ext_op_take_slices(handle)
             return wrap(Bytes, data, size, memory, RELEASE_MEMORY)

@@ -108,8 +108,11 @@ def check_range(
         return _range(start, end)
     if end is not None:
         raise ValueError("end and length cannot both be non-None.")
-    first = _offset("start", start)
-    return _range(first, first + _offset("length", length))
+    first, size = index(start), index(length)
+    if size < 0:
+        _offset("start", first)
+        _offset("length", size)
+    return _range(first, first + size)
 
 
 def check_ranges(
@@ -153,10 +156,12 @@ def check_ranges(
 
 
 def _range(start: SupportsIndex, end: SupportsIndex) -> tuple[int, int]:
-    first, last = _offset("start", start), _offset("end", end)
-    if last <= first:
-        raise ValueError(f"Invalid range requested, start: {first} end: {last}")
-    return first, last
+    first, last = index(start), index(end)
+    if 0 <= first < last < UNKNOWN_SIZE:
+        return first, last
+    _offset("start", first)
+    _offset("end", last)
+    raise ValueError(f"Invalid range requested, start: {first} end: {last}")
 
 
 def _offset(what: str, value: SupportsIndex) -> int:

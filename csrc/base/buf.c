@@ -78,13 +78,6 @@ void s3i_buf_add(struct s3_buf *buf, struct s3_str text)
     }
 }
 
-void s3i_buf_add_char(struct s3_buf *buf, char byte)
-{
-    if (s3i_buf_reserve(buf, 1)) {
-        buf->data[buf->size++] = byte;
-    }
-}
-
 void s3i_buf_add_u64(struct s3_buf *buf, uint64_t number)
 {
     char digits[20];

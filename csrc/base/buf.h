@@ -44,7 +44,14 @@ void s3i_buf_wipe(struct s3_buf *buf);
 bool s3i_buf_reserve(struct s3_buf *buf, size_t size);
 
 void s3i_buf_add(struct s3_buf *buf, struct s3_str text);
-void s3i_buf_add_char(struct s3_buf *buf, char byte);
+
+static inline void s3i_buf_add_char(struct s3_buf *buf, char byte)
+{
+    if ((buf->size < buf->capacity && !buf->failed) || s3i_buf_reserve(buf, 1)) {
+        buf->data[buf->size++] = byte;
+    }
+}
+
 void s3i_buf_add_u64(struct s3_buf *buf, uint64_t number);
 
 /* Ends the bytes with a NUL that is not counted in size. */

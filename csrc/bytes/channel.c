@@ -6,7 +6,8 @@ enum {
     LINES = 64, /* of one request */
     HEAD_ROOM = 4 * 1024,   /* at once: a customer's key among the lines leaves no copies */
     TLS_INLINE = 12 * 1024, /* a body that goes into one record with its head */
-    FIRST_READ = 2 * 1024   /* the head of an answer, and few bytes of its body, which are copied */
+    FIRST_READ = 2 * 1024,  /* the head of an answer, and few bytes of its body, which are copied */
+    COPIED = 8 * 1024       /* a body that is: cheaper than a second system call */
 };
 
 /* ---- the request ---- */
@@ -86,7 +87,10 @@ int s3i_channel_begin(struct s3_channel *channel, struct s3_transfer *transfer,
 
 void s3i_channel_reset(struct s3_channel *channel)
 {
-    s3i_buf_wipe(&channel->head);
+    if (channel->transfer != NULL && channel->transfer->secret) {
+        s3i_buf_wipe(&channel->head);
+    }
+    s3i_buf_reset(&channel->head);
     s3i_buf_reset(&channel->held);
     channel->transfer = NULL;
     channel->body = S3I_STR_NONE;
@@ -267,8 +271,8 @@ static bool receive_scratch(struct s3_channel *channel, char scratch[S3I_CHANNEL
 {
     size_t held = channel->held.size;
     bool in_head = channel->parser.state <= S3I_HTTP1_IN_HEADERS;
-    size_t room = in_head && channel->transfer->expected > FIRST_READ ? FIRST_READ
-                                                                      : S3I_CHANNEL_SCRATCH - held;
+    bool large = channel->transfer->expected > COPIED;
+    size_t room = in_head && large ? FIRST_READ : S3I_CHANNEL_SCRATCH - held;
     size_t got = 0;
     enum s3_io io =
         s3i_connection_receive(&channel->connection, scratch + held, room, false, &got);

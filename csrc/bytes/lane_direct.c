@@ -155,7 +155,7 @@ static void free_channel(struct s3_lane *lane, struct s3_channel *channel)
     }
     s3i_connection_close(&channel->connection);
     s3i_quiet_end(&quiet);
-    s3i_buf_wipe(&channel->head);
+    s3i_channel_reset(channel);
     s3i_buf_clear(&channel->head);
     s3i_buf_clear(&channel->held);
     leave_host(channel->host);

@@ -767,6 +767,11 @@ const struct s3ext_result *s3ext_op_result(const s3ext_op *op)
     return &const_op_of(op)->result;
 }
 
+uintptr_t s3ext_op_answer(const s3ext_op *op)
+{
+    return (uintptr_t)s3ext_op_result(op);
+}
+
 void s3ext_op_take_slices(s3ext_op *op)
 {
     op_of(op)->owns_slices = false;

@@ -354,6 +354,7 @@ int s3i_exchange_start(struct s3_exchange *exchange, struct s3_request *request,
             .header_count = exchange->transfer.header_count,
             .body = request->body,
             .once = !request->repeatable,
+            .secret = exchange->secret,
             .expected = expected_bytes(request),
         };
         code = hand_to_lane(exchange, request->client->connect.lane);

@@ -72,17 +72,6 @@ static bool take_digits(struct s3_str *text, size_t count, int *number)
     return true;
 }
 
-struct s3_str s3i_http_without_line_end(struct s3_str line)
-{
-    if (line.size && line.data[line.size - 1] == '\n') {
-        line.size--;
-        if (line.size && line.data[line.size - 1] == '\r') {
-            line.size--;
-        }
-    }
-    return line;
-}
-
 int s3i_http_status(struct s3_str line)
 {
     struct s3_str text = s3i_http_without_line_end(line);
@@ -121,10 +110,12 @@ bool s3i_http_header(struct s3_str line, struct s3_str *name, struct s3_str *val
     if (colon == 0 || colon == text.size) {
         return false;
     }
+    bool controls = false; /* no early end: so the compiler looks at many bytes at a time */
     for (size_t i = colon + 1; i < text.size; i++) {
-        if (is_control(text.data[i])) {
-            return false;
-        }
+        controls |= is_control(text.data[i]);
+    }
+    if (controls) {
+        return false;
     }
     *name = s3i_str(text.data, colon);
     *value = s3i_str_trim(s3i_str(text.data + colon + 1, text.size - colon - 1));
@@ -481,12 +472,16 @@ bool s3i_headers_add(struct s3_headers *headers, struct s3_str name, struct s3_s
         !s3i_buf_reserve(pairs, name.size + value.size + 2)) {
         return false;
     }
+    char *pair = pairs->data + pairs->size;
     for (size_t i = 0; i < name.size; i++) {
-        s3i_buf_add_char(pairs, to_lower(name.data[i]));
+        *pair++ = to_lower(name.data[i]);
     }
-    s3i_buf_add_char(pairs, '\0');
-    s3i_buf_add(pairs, value);
-    s3i_buf_add_char(pairs, '\0');
+    *pair++ = '\0';
+    if (value.size) {
+        memcpy(pair, value.data, value.size);
+    }
+    pair[value.size] = '\0';
+    pairs->size += name.size + value.size + 2;
     headers->count++;
     return true;
 }

@@ -24,7 +24,16 @@ int s3i_http_status(struct s3_str line);
 bool s3i_http_header(struct s3_str line, struct s3_str *name, struct s3_str *value);
 
 /* The line without its end: CRLF, or a bare LF (RFC 9112, 2.2). */
-struct s3_str s3i_http_without_line_end(struct s3_str line);
+static inline struct s3_str s3i_http_without_line_end(struct s3_str line)
+{
+    if (line.size && line.data[line.size - 1] == '\n') {
+        line.size--;
+        if (line.size && line.data[line.size - 1] == '\r') {
+            line.size--;
+        }
+    }
+    return line;
+}
 
 /*
  * Takes the next element off a list "a, b" (RFC 9110, 5.6.1), without the white space around it;

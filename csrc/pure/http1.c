@@ -33,19 +33,15 @@ static enum field field_of(struct s3_str name)
 }
 
 /* The size of the name before a line's colon; 0 when there is none, or white space or a control in
- * it. Bytes above ASCII may be: they take part in nothing. */
-static size_t name_size(struct s3_str line)
+ * it. Other bytes than a token's may be: they take part in nothing. What ends a line, LF or the NUL
+ * of a C string, ends the search too. */
+static size_t name_size(const char *line)
 {
-    for (size_t i = 0; i < line.size; i++) {
-        unsigned char byte = (unsigned char)line.data[i];
-        if (byte == ':') {
-            return i;
-        }
-        if (byte <= ' ' || byte == 0x7F) {
-            return 0;
-        }
+    size_t size = 0;
+    while (line[size] != ':' && (unsigned char)line[size] > ' ') {
+        size++;
     }
-    return 0;
+    return line[size] == ':' ? size : 0;
 }
 
 static bool has(struct s3_str text, char byte)
@@ -67,7 +63,7 @@ static bool is_visible(struct s3_str text)
 
 static bool may_be_written(struct s3_str header)
 {
-    size_t size = name_size(header);
+    size_t size = name_size(header.data);
     if (size == 0 || has(header, '\r') || has(header, '\n')) {
         return false;
     }
@@ -298,8 +294,7 @@ static void end_head(struct s3_http1 *parser)
     } else if (parser->length_seen) {
         parser->state = parser->left ? S3I_HTTP1_IN_LENGTH : S3I_HTTP1_AT_END;
     } else {
-        parser->state = S3I_HTTP1_UNTIL_CLOSE;
-        parser->keep_alive = false;
+        parser->state = S3I_HTTP1_UNTIL_CLOSE; /* and eof says that the connection is over */
         parser->left = UINT64_MAX;
     }
 }
@@ -310,7 +305,7 @@ static const char *read_line(struct s3_http1 *parser, struct s3_str line)
     if (line.data[0] == ' ' || line.data[0] == '\t') {
         return parser->may_fold ? NULL : "the answer continues a line that may not be continued";
     }
-    size_t size = name_size(line);
+    size_t size = name_size(line.data);
     if (size == 0) {
         return "the answer has a malformed header";
     }

@@ -1,5 +1,5 @@
 /*
- * http1: HTTP/1.1 messages as bytes (RFC 9112): a writer of request heads and a parser of responses.
+ * http1: HTTP/1.1 messages as bytes (RFC 9112): a writer of requests' heads, a parser of responses.
  *
  * Nothing here reads or writes a connection. The writer appends to a buffer. The parser is told
  * what has arrived, and hands back spans of just that memory: it keeps no bytes and allocates
@@ -31,30 +31,35 @@
  * asked: a connection on which they arrive is not to be used again.
  *
  * What decides where an answer ends is read strictly, for if server and client disagree about that,
- * one answer's body is taken for the next one's head. All else is passed on as it came. Compared
- * with libcurl (7.88, and the later versions where they differ), the parser of the other lane:
+ * one answer's body is taken for the next one's head. All else is passed on as it came. Beside what
+ * libcurl 7.88.1, the parser of the other lane, was seen to do:
  *
- *   answer                                      here               libcurl
- *   line ends with LF alone                     accepted           accepted
- *   header continued on the next line           a line of its own  a line of its own; joined since
- *     (obs-fold, RFC 9112, 5.2)                                      8.17
- *     of Content-Length, Transfer-Encoding,     FAILED             the first line counts; joined
- *     Connection, or right after a status line
- *   NUL in a head; a line without colon         FAILED             fails
- *   white space or a control before the colon   FAILED             taken for another header
- *   CR that ends no line                        FAILED             accepted
- *   HTTP/0.9, HTTP/1.2, rubbish before a head   FAILED             fails (0.9 only if allowed)
- *   101                                         FAILED             the upgrade that was not asked
- *   Content-Length twice, or "5, 5"             one, if equal      one, if equal; the first number
- *   Content-Length with sign, hex, nothing,     FAILED             partly read, ignored or refused
- *     or over 2^63 - 1
- *   Transfer-Encoding other than one "chunked"  FAILED             decoded, ignored or refused
- *   Transfer-Encoding and Content-Length, or    chunked, then      chunked, kept alive
- *     in an answer of HTTP/1.0                    closed
- *   204 that announces a body                   no body, closed    no body, kept alive
- *   chunk size: 16 digits, then extension       skipped            skipped, and any rubbish
- *   trailers                                    lines, as are those of the head, not interpreted
- *   longest line, head with 1xx and trailers    100 KiB, 256 KiB   100 KB, 300 KB
+ *   answer                                      here                 libcurl
+ *   line ends with LF alone                     accepted             accepted
+ *   line that continues another (obs-fold,      a line of its own    a line of its own
+ *     RFC 9112, 5.2): a caller that does not
+ *     join them has the header's first part
+ *   one that continues a status line, or        FAILED               fails; the first part counts
+ *     Content-Length, Transfer-Encoding,
+ *     Connection
+ *   NUL in a head; header without colon         FAILED               fails
+ *   white space or a control before the colon   FAILED               another header, of no effect
+ *   CR that ends no line                        FAILED               accepted
+ *   HTTP/0.9, HTTP/1.2, anything before a head  FAILED               fails
+ *   101                                         FAILED               a body until close
+ *   Content-Length: 5, twice; or "5, 5"         5                    5
+ *   Content-Length: 5, then 6; or "5, 6"        FAILED               the last one; 5
+ *   Content-Length: -5, or empty                FAILED               fails
+ *   Content-Length: +5, 0x5, 2^63               FAILED               until close, 0, until close
+ *   Transfer-Encoding: identity; gzip;          FAILED               passed over; decoded;
+ *     chunked twice                                                    once
+ *   Transfer-Encoding with Content-Length,      chunked, then        chunked, kept alive
+ *     or of HTTP/1.0                              closed
+ *   204 that announces a body                   no body, then closed no body, kept alive
+ *   chunk size: 17 digits, or over 2^63 - 1     FAILED               fails
+ *   chunk size: rubbish before the line's end   FAILED               passed over
+ *   trailers                                    lines, of no effect  lines, of no effect
+ *   longest line; all lines of an answer        100 KiB; 256 KiB     100 KB; 300 KB
  */
 #ifndef S3I_PURE_HTTP1_H
 #define S3I_PURE_HTTP1_H
@@ -72,9 +77,9 @@
  * no line end), Content-Length if there is a body (of 0 bytes too: PUT and POST always have one),
  * the empty line. Nothing else is added: Host is the caller's.
  *
- * false, with `out` as it was, for what would make another request of it: a method that is no token,
- * a target that is empty or has anything but visible ASCII, a header without a name before its
- * colon or with CR or LF, or one that says where the body ends, which is the writer's to say.
+ * false, with `out` as it was, for what would make another request of it: a method or target that
+ * is empty or has anything but visible ASCII, a header without a name before its colon or with CR
+ * or LF, or one that says where the body ends, which is the writer's to say.
  * false with out->failed when there is no room.
  */
 bool s3i_http1_write_head(struct s3_buf *out, struct s3_str method, struct s3_str target,
@@ -84,9 +89,9 @@ bool s3i_http1_write_head(struct s3_buf *out, struct s3_str method, struct s3_st
 /* ---- responses ---- */
 
 enum {
-    S3I_HTTP1_LINE_MAX = 100 * 1024,/* bytes of a line, its end included */
-    S3I_HTTP1_HEAD_MAX = 256 * 1024,/* bytes of all the lines that an answer gives */
-    S3I_HTTP1_CHUNK_LINE_MAX = 1024 /* bytes of a chunk's size and extensions */
+    S3I_HTTP1_LINE_MAX = 100 * 1024, /* bytes of a line, its end included */
+    S3I_HTTP1_HEAD_MAX = 256 * 1024, /* bytes of all the lines that an answer gives */
+    S3I_HTTP1_CHUNK_LINE_MAX = 1024 /* bytes of a chunk's size and its extensions, with their end */
 };
 
 enum s3_http1_kind {

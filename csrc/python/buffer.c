@@ -478,6 +478,30 @@ static PyObject *page_prefixes(PyObject *module, PyObject *const *args, Py_ssize
     return is_page(args, count, &page) ? s3i_prefixes_of(&page) : NULL;
 }
 
+static const char answer_doc[] =
+    "answer(address, path, /)\n--\n\n"
+    "Return what a read or a HEAD ended in: (code, start, end, meta, headers, address, size,\n"
+    "capacity, owner).\n\n"
+    "The address is that of a struct s3ext_result that stays for the length of the call. meta is\n"
+    "the ObjectMeta of the path, headers a pair block; both are None after an error, or where the\n"
+    "path is None. The last four are those of the first slice, 0 where there is none.";
+
+static PyObject *answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2) {
+        PyErr_Format(PyExc_TypeError, "answer takes 2 arguments (%zd given)", count);
+        return NULL;
+    }
+    const struct s3ext_result *result = PyLong_AsVoidPtr(args[0]);
+    if (result == NULL) {
+        if (PyErr_Occurred() == NULL) {
+            PyErr_SetString(PyExc_ValueError, "a result has an address");
+        }
+        return NULL;
+    }
+    return s3i_answer_of(&state_of(module)->rows, result, args[1]);
+}
+
 static const char arrow_rows_doc[] =
     "arrow_rows(type, address, skip, raw, /)\n--\n\n"
     "Return a page's objects as an instance of a type: ArrowRows or a subclass of it.\n\n"
@@ -584,6 +608,7 @@ static void module_free(void *module)
 
 static PyMethodDef module_methods[] = {
     {"wrap", FAST(wrap), METH_FASTCALL, wrap_doc},
+    {"answer", FAST(answer), METH_FASTCALL, answer_doc},
     {"page_rows", FAST(page_rows), METH_FASTCALL, page_rows_doc},
     {"page_prefixes", FAST(page_prefixes), METH_FASTCALL, page_prefixes_doc},
     {"arrow_rows", FAST(arrow_rows), METH_FASTCALL, arrow_rows_doc},

@@ -24,14 +24,14 @@ int s3i_rows_init(struct s3_rows *rows)
     rows->last_modified = PyUnicode_InternFromString("last_modified");
     rows->size = PyUnicode_InternFromString("size");
     rows->e_tag = PyUnicode_InternFromString("e_tag");
-    PyObject *version = PyUnicode_InternFromString("version");
-    PyObject *const keys[] = {rows->path, rows->last_modified, rows->size, rows->e_tag, version};
+    rows->version = PyUnicode_InternFromString("version");
+    PyObject *const keys[] = {rows->path, rows->last_modified, rows->size, rows->e_tag,
+                              rows->version};
     rows->blank = PyDict_New();
     int code = rows->from_text == NULL || rows->blank == NULL ? -1 : 0;
     for (size_t i = 0; code == 0 && i < sizeof(keys) / sizeof(keys[0]); i++) {
         code = keys[i] == NULL ? -1 : PyDict_SetItem(rows->blank, keys[i], Py_None);
     }
-    Py_XDECREF(version);
     return code;
 }
 
@@ -49,6 +49,7 @@ void s3i_rows_clear(struct s3_rows *rows)
     Py_CLEAR(rows->last_modified);
     Py_CLEAR(rows->size);
     Py_CLEAR(rows->e_tag);
+    Py_CLEAR(rows->version);
     Py_CLEAR(rows->from_text);
 }
 
@@ -116,16 +117,10 @@ static size_t put_time(char *text, int64_t seconds, int microseconds)
 }
 
 /* An aware datetime in UTC. */
-static PyObject *time_from(const struct s3_rows *rows, int64_t epoch_us)
+static PyObject *time_from(const struct s3_rows *rows, int64_t seconds, int microseconds)
 {
-    int64_t seconds = epoch_us / 1000000;
-    int microseconds = (int)(epoch_us % 1000000);
-    if (microseconds < 0) {
-        microseconds += 1000000;
-        seconds--;
-    }
     if (seconds < FIRST_SECOND || seconds > LAST_SECOND) {
-        PyErr_SetString(PyExc_ValueError, "a time of the listing is not in the years 1 to 9999");
+        PyErr_SetString(PyExc_ValueError, "a time of the answer is not in the years 1 to 9999");
         return NULL;
     }
     char buffer[32];
@@ -147,14 +142,18 @@ static PyObject *path_from(const struct s3_page *page, const struct s3ext_list_e
     return PyUnicode_DecodeUTF8(path, (Py_ssize_t)size, "surrogateescape");
 }
 
+static PyObject *new_none(void)
+{
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
 static PyObject *e_tag_from(const struct s3_page *page, const struct s3ext_list_entry *entry)
 {
-    if (entry->etag_size == 0) {
-        Py_INCREF(Py_None);
-        return Py_None;
-    }
-    return PyUnicode_DecodeUTF8(page->result->text + entry->etag_offset,
-                                (Py_ssize_t)entry->etag_size, "replace");
+    return entry->etag_size == 0
+               ? new_none()
+               : PyUnicode_DecodeUTF8(page->result->text + entry->etag_offset,
+                                      (Py_ssize_t)entry->etag_size, "replace");
 }
 
 /* Puts a value, whose reference is taken, which may be NULL; 0 or -1. */
@@ -168,15 +167,65 @@ static int put(PyObject *row, PyObject *key, PyObject *value)
 static PyObject *row_from(const struct s3_rows *rows, const struct s3_page *page,
                           const struct s3ext_list_entry *entry)
 {
+    int64_t seconds = entry->last_modified_us / 1000000;
+    int microseconds = (int)(entry->last_modified_us % 1000000);
+    if (microseconds < 0) {
+        microseconds += 1000000;
+        seconds--;
+    }
     PyObject *row = PyDict_Copy(rows->blank);
     if (row != NULL &&
         (put(row, rows->path, path_from(page, entry)) < 0 ||
-         put(row, rows->last_modified, time_from(rows, entry->last_modified_us)) < 0 ||
+         put(row, rows->last_modified, time_from(rows, seconds, microseconds)) < 0 ||
          put(row, rows->size, PyLong_FromUnsignedLongLong(entry->size)) < 0 ||
          put(row, rows->e_tag, e_tag_from(page, entry)) < 0)) {
         Py_CLEAR(row);
     }
     return row;
+}
+
+/* A text of the answer's, None where it is NULL. */
+static PyObject *text_from(const char *text, size_t size)
+{
+    return text == NULL ? new_none() : PyUnicode_DecodeUTF8(text, (Py_ssize_t)size, "replace");
+}
+
+static PyObject *meta_from(const struct s3_rows *rows, const struct s3ext_result *result,
+                           PyObject *path)
+{
+    const int64_t seconds = result->last_modified == INT64_MIN ? 0 : result->last_modified;
+    PyObject *meta = PyDict_Copy(rows->blank);
+    if (meta != NULL &&
+        (PyDict_SetItem(meta, rows->path, path) < 0 ||
+         put(meta, rows->last_modified, time_from(rows, seconds, 0)) < 0 ||
+         put(meta, rows->size, PyLong_FromUnsignedLongLong(result->object_size)) < 0 ||
+         put(meta, rows->e_tag, text_from(result->etag, result->etag_size)) < 0 ||
+         put(meta, rows->version, text_from(result->version, result->version_size)) < 0)) {
+        Py_CLEAR(meta);
+    }
+    return meta;
+}
+
+PyObject *s3i_answer_of(const struct s3_rows *rows, const struct s3ext_result *result,
+                        PyObject *path)
+{
+    static const struct s3ext_slice none = {0};
+    const struct s3ext_slice *slice = result->slice_count != 0 ? result->slices : &none;
+    const bool told = path != Py_None && result->code == 0;
+    PyObject *meta = told ? meta_from(rows, result, path) : new_none();
+    PyObject *headers = told ? PyBytes_FromStringAndSize(result->headers,
+                                                         (Py_ssize_t)result->headers_size)
+                             : new_none();
+    if (meta == NULL || headers == NULL) {
+        Py_XDECREF(meta);
+        Py_XDECREF(headers);
+        return NULL;
+    }
+    return Py_BuildValue("iKKNNKKKK", (int)result->code, (unsigned long long)result->range_start,
+                         (unsigned long long)result->range_end, meta, headers,
+                         (unsigned long long)(uintptr_t)slice->data,
+                         (unsigned long long)slice->size, (unsigned long long)slice->capacity,
+                         (unsigned long long)(uintptr_t)slice->memory);
 }
 
 /* Puts an item, whose reference is taken, into a new list; false when there is none. */

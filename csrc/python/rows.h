@@ -1,5 +1,6 @@
 /*
- * rows: the objects of a page of a listing as ObjectMeta dicts, made in one call.
+ * rows: the objects of a page of a listing as ObjectMeta dicts, made in one call; and the answer to
+ * a read, which has the like of a row.
  *
  * A page is a result of the core's (struct s3ext_result), borrowed for the length of the call, and
  * read with the interpreter's lock held. Keys lose the store's prefix, and one trailing '/', the
@@ -18,7 +19,7 @@
 /* What the module keeps for it. */
 struct s3_rows {
     PyObject *blank; /* a dict with all keys, whose values are None */
-    PyObject *path, *last_modified, *size, *e_tag;
+    PyObject *path, *last_modified, *size, *e_tag, *version;
     PyObject *from_text; /* datetime.fromisoformat */
 };
 
@@ -40,6 +41,15 @@ bool s3i_page_from(PyObject *const *args, struct s3_page *page);
 /* The bytes of the page that are an entry's path; *size receives their number. */
 const char *s3i_page_path(const struct s3_page *page, const struct s3ext_list_entry *entry,
                           size_t *size);
+
+/*
+ * What a read or a HEAD ended in, as (code, start, end, meta, headers, address, size, capacity,
+ * owner): the range, the ObjectMeta of `path` and the pair block of the headers, both None where
+ * `path` is None or the code is an error; and the first slice, all 0 where there is none. NULL with
+ * a Python error set.
+ */
+PyObject *s3i_answer_of(const struct s3_rows *rows, const struct s3ext_result *result,
+                        PyObject *path);
 
 /* The objects as a list of dicts, the common prefixes as one of str; NULL with a Python error set.
  */

@@ -1,4 +1,4 @@
-"""Building and running a libFuzzer target from C sources: a short search that every run of the tests repeats."""
+"""Building and running a libFuzzer target from C sources: a short search in every run of the tests."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FLAGS = (
     f"-I{CSRC}",
 )
 LIBRARIES = ("-lexpat", "-lcrypto")
-# libFuzzer's limit of memory is off, because it reads ru_maxrss, which a process inherits from the one that started
-# it, here pytest. A single allocation is limited instead; and a leak is AddressSanitizer's to find.
+# libFuzzer's limit of memory is off, because it reads ru_maxrss, which a process inherits from the one that
+# started it, here pytest. A single allocation is limited instead; and a leak is AddressSanitizer's to find.
 OPTIONS = ("-max_len=4096", "-timeout=10", "-rss_limit_mb=0", "-malloc_limit_mb=64")
 
 
 def search(folder, target, sources, seeds, tokens=()):
-    """Let the target tests/pure/TARGET.c search for `S3EXT_FUZZ_SECONDS` (3) from the seeds; assert that it held.
+    """Let the target tests/pure/TARGET.c search from the seeds for `S3EXT_FUZZ_SECONDS` (3); it must hold.
 
     An input that breaks it is left in `folder`.
     """
@@ -39,10 +39,16 @@ def search(folder, target, sources, seeds, tokens=()):
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
     def run(*command):
-        return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, env=environment, cwd=folder, capture_output=True, text=True, check=False
+        )
 
     program = folder / target
-    files = [CSRC.parent / f"tests/pure/{target}.c", *sorted(CSRC.glob("base/*.c")), *(CSRC / name for name in sources)]
+    files = [
+        CSRC.parent / f"tests/pure/{target}.c",
+        *sorted(CSRC.glob("base/*.c")),
+        *(CSRC / name for name in sources),
+    ]
     built = run(clang, *FLAGS, *map(str, files), "-o", str(program), *LIBRARIES)
     if "libclang_rt.fuzzer" in built.stderr:
         pytest.skip("clang has no libFuzzer runtime")
@@ -52,7 +58,9 @@ def search(folder, target, sources, seeds, tokens=()):
     for number, seed in enumerate(seeds):
         (corpus / str(number)).write_bytes(seed)
     words = folder / "words"
-    words.write_text("".join('"' + "".join(f"\\x{byte:02x}" for byte in token) + '"\n' for token in tokens))
+    # With a comment, because libFuzzer refuses a dictionary that is empty.
+    lines = ["# tokens", *('"' + "".join(f"\\x{byte:02x}" for byte in token) + '"' for token in tokens)]
+    words.write_text("\n".join(lines) + "\n")
     seconds = os.environ.get("S3EXT_FUZZ_SECONDS", "3")
     done = run(str(program), f"-max_total_time={seconds}", *OPTIONS, f"-dict={words}", str(corpus))
     assert done.returncode == 0, done.stderr[-4000:]

@@ -24,6 +24,7 @@ ffi, lib = load(
     void s3i_buf_clear(struct s3_buf *buf);
     int s3i_http_status(struct s3_str line);
     bool s3i_http_header(struct s3_str line, struct s3_str *name, struct s3_str *value);
+    bool s3i_http_next_element(struct s3_str *list, struct s3_str *element);
     bool s3i_http_number(struct s3_str text, uint64_t *number);
     struct s3_content_range { uint64_t first, last, total; bool total_known; };
     bool s3i_http_content_range(struct s3_str text, struct s3_content_range *range);
@@ -157,6 +158,26 @@ def test_header_lines(line, expected):
 @given(st.from_regex(rb"[!-9;-~]+", fullmatch=True), st.from_regex(rb"[ -~\x80-\xff]*", fullmatch=True))
 def test_every_name_and_value_without_controls_comes_through(name, value):
     assert header(name + b": " + value + b"\r\n") == (name, value.strip(b" \t"))
+
+
+def elements(data):
+    """Return the elements of a list; the slice that is taken from ends where memory ends."""
+    rest, element = ffi.new("struct s3_str *", slice_of(data)), ffi.new("struct s3_str *")
+    found = []
+    while lib.s3i_http_next_element(rest, element):
+        found.append(bytes_of(element))
+    assert rest.data == ffi.NULL
+    return found
+
+
+@given(st.from_regex(rb"[a-c, \t\"]*", fullmatch=True))
+def test_a_list_is_split_at_its_commas(data):
+    assert elements(data) == [element.strip(b" \t") for element in data.split(b",")]
+
+
+def test_a_list_of_nothing_has_no_elements():
+    nothing, element = ffi.new("struct s3_str *"), ffi.new("struct s3_str *")
+    assert not lib.s3i_http_next_element(nothing, element)
 
 
 @pytest.mark.parametrize(
