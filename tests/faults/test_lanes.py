@@ -73,9 +73,12 @@ def script():
 
 @pytest.fixture(scope="module")
 def stores(script):
-    """One store for each lane, which keeps its connections from example to example."""
+    """One store for each lane, which keeps its connections from example to example.
+
+    libcurl gives up after five that the server has ended, which is a failure to be retried.
+    """
     return {
-        name: connect(script.url, max_retries=0, client_options={"lane": name, "timeout": "10s"})
+        name: connect(script.url, max_retries=1, client_options={"lane": name, "timeout": "10s"})
         for name in ("direct", "curl")
     }
 
@@ -153,6 +156,11 @@ EXTRA_LINES = {
 }
 
 
+SIZES = [b"%x", b"%X", b"000%x", b"%x;name=value"]
+ENDS = [b"0\r\n\r\n"] * 3 + [b"", b"0\r\n", b"0\r\nX: y\r\n\r\n", b"0\r\n\r\nmore"]
+INTERIM = [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 E\r\nLink: x\r\n\r\n"]
+
+
 @st.composite
 def answers(draw):
     """Draw the pieces of an answer, and whether ours may be stricter than libcurl with it."""
@@ -163,16 +171,16 @@ def answers(draw):
     body = BODY
     if framing in {"chunked", "both"}:
         sizes = draw(st.lists(st.integers(1, 2000), max_size=3))
-        style = draw(st.sampled_from([b"%x", b"%X", b"000%x", b"%x;name=value", b"%x ", b"-%x", b"+%x", b"0x%x", b"%xg"]))
-        end = draw(st.sampled_from([b"0\r\n\r\n"] * 3 + [b"", b"0\r\n", b"0\r\nX: y\r\n\r\n", b"0\r\n\r\nmore"]))
-        strict |= style not in {b"%x", b"%X", b"000%x", b"%x;name=value"}
+        style = draw(st.sampled_from([*SIZES, b"%x ", b"-%x", b"+%x", b"0x%x", b"%xg"]))
+        end = draw(st.sampled_from(ENDS))
+        strict |= style not in SIZES
         body = chunks(BODY, sizes, end=end, style=style)
     lines = [line, *extra]
     if framing in {"length", "both"}:
         lines.append(b"Content-Length: 3000")
     if framing in {"chunked", "both"}:
         lines.append(b"Transfer-Encoding: chunked")
-    interim = draw(st.sampled_from([b""] * 4 + [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 E\r\nLink: x\r\n\r\n"]))
+    interim = draw(st.sampled_from([b""] * 4 + INTERIM))
     end = draw(st.sampled_from([b"\r\n", b"\r\n", b"\n"]))
     tail = draw(st.sampled_from([b""] * 4 + [b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"]))
     whole = interim + end.join(lines) + end + end + body + tail
@@ -180,6 +188,13 @@ def answers(draw):
     cuts = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=3)))
     pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     return pieces, strict
+
+
+def complete(answer):
+    """Tell whether the final head of an answer ends within it."""
+    for interim in INTERIM:
+        answer = answer.removeprefix(interim)
+    return b"\n\r\n" in answer or b"\n\n" in answer
 
 
 def simple(*lines, body=BODY, strict=False):
@@ -201,6 +216,9 @@ def test_both_lanes_take_the_same_bytes_for_an_answer(script, stores, answer):
         assert ours.data == curls.data
     elif strict:
         assert ours.kind is not None
+    elif curls.kind is exceptions.ProtocolError and not complete(b"".join(script.pieces)):
+        # Of a head that breaks off libcurl says that nothing is wrong; ours that the connection broke.
+        assert ours.kind in {exceptions.ProtocolError, exceptions.ConnectError}
     else:
         assert ours == curls
 
