@@ -352,8 +352,15 @@ def _credentials(values: Values, environ: Mapping[str, str], *, has_provider: bo
     if half is not None and not (half.source == ENVIRONMENT and (skip or has_provider)):
         missing = "SecretAccessKey" if secret is None else "AccessKeyId"
         other = "secret_access_key" if secret is None else "access_key_id"
+        beside = "" if half.source == ENVIRONMENT else "; what the environment has goes with no key of code"
         raise GenericError(
-            f"Generic S3 error: Missing {missing}: {half.label} is set; give {other} too, or neither"
+            f"Generic S3 error: Missing {missing}: {half.label} is set; give {other} too, or neither{beside}"
+        )
+    alone = None if in_code or has_provider or skip else values.given.get("session_token")
+    if alone is not None and alone.text:
+        raise GenericError(
+            f"Generic S3 error: Missing AccessKeyId: {alone.label} is set; give access_key_id and "
+            f"secret_access_key with it"
         )
     if has_provider:
         found["credentials"] = "provider"
