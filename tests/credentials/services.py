@@ -52,6 +52,7 @@ class Services:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one segment, or the client waits for an acknowledgement of 40 ms
 
             def do_GET(self):
                 size = int(self.headers.get("Content-Length") or 0)

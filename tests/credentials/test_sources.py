@@ -13,10 +13,10 @@ import pytest
 from s3ext import exceptions
 from s3ext._clients import client_for
 from s3ext._credentials import container, metadata, process
+from s3ext._credentials import services as services_of_aws
 from s3ext.exceptions import UnauthenticatedError
 from tests.credentials.services import refusal
 from tests.credentials.tools import connect, run_script, section, source_of
-from tests.server import VerifyingServer
 
 ROLE = "arn:aws:iam::123456789012:role/r"
 WEB = "canary-web-token"
@@ -637,7 +637,7 @@ def test_where_the_metadata_is(home, server, monkeypatch, variables, config, opt
         asked.append((url, more["connect_ms"], more["local"]))
         raise exceptions.GenericError(label)
 
-    monkeypatch.setattr(metadata, "service_client", note)
+    monkeypatch.setattr(services_of_aws, "service_client", note)
     with pytest.raises(UnauthenticatedError):
         connect(server, **options).head("k")
     assert asked == [(url, 1000, True)]
@@ -655,8 +655,8 @@ def test_an_instance_is_asked_without_a_proxy(home, server, services):
     assert source_of(connect(server)).startswith("instance metadata")
 
 
-@pytest.mark.slow
-def test_a_hundred_workers_that_begin_together_are_all_served(home, services, server):
+@pytest.mark.fork
+def test_workers_that_begin_together_are_all_served(home, services, server):
     """Processes; each asks an instance that turns half of its requests away."""
     at_instance(home, services)
     turn = iter(range(10_000))
@@ -672,7 +672,7 @@ def test_a_hundred_workers_that_begin_together_are_all_served(home, services, se
         import os
         from s3ext.store import S3Store
         children = []
-        for number in range(20):
+        for number in range(8):
             child = os.fork()
             if child == 0:
                 status = 1
@@ -685,6 +685,5 @@ def test_a_hundred_workers_that_begin_together_are_all_served(home, services, se
         print(sum(os.waitpid(child, 0)[1] == 0 for child in children))
         """
     )
-    assert out.strip() == "20"
-    assert isinstance(server, VerifyingServer)
-    assert len(server.keys()) == 20
+    assert out.strip() == "8"
+    assert len(server.keys()) == 8
