@@ -39,7 +39,7 @@ from threading import Lock
 from s3ext._credentials import container, environment, metadata, profiles, web_identity
 from s3ext._credentials.context import Context
 from s3ext._credentials.files import signature_of
-from s3ext._credentials.keys import Keys, Nothing
+from s3ext._credentials.keys import Nothing
 from s3ext._ffi import at_fork
 from s3ext.exceptions import BaseError, UnauthenticatedError
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from s3ext._credentials.files import Signature
+    from s3ext._credentials.keys import Keys
     from s3ext._settings import Settings
 
 __all__ = ["STEPS", "Chain"]
@@ -121,7 +121,6 @@ class Chain:
         self._lock = Lock()
         self._step: Step | None = None
         self._keys: Keys | None = None
-        self._signature: Signature | None = None
         self._due: datetime | None = None
         self._hold_until = datetime.now(UTC)
         self._holds = 0
@@ -195,11 +194,9 @@ class Chain:
         """Keep keys that were found, and see whether they are newer than the last."""
         last, end = self._keys, _end_of(keys)
         if end <= now:
-            raise UnauthenticatedError(f"the keys of {keys.source} have ended at {end:%Y-%m-%dT%H:%M:%SZ}")
-        self._signature = None if keys.path is None else signature_of(keys.path)
-        same = last is not None and (last.key_id, last.secret, last.token) == (keys.key_id, keys.secret, keys.token)
+            raise UnauthenticatedError(f"the keys of {keys.source} ended at {end}")
         self._keys = keys
-        if same and end - now < self.refresh_threshold:
+        if keys.same_as(last) and end - now < self.refresh_threshold:
             self._hold(now)
         else:
             self._holds = 0
@@ -208,16 +205,12 @@ class Chain:
 
     def _may_wait(self, keys: Keys, now: datetime) -> bool:
         """Tell whether the last keys will do without asking their source."""
-        if _end_of(keys) <= now:
+        left = _end_of(keys) - now
+        if left <= timedelta():
             return False
-        if now < self._hold_until:
-            return True
-        return (
-            keys.path is not None
-            and _end_of(keys) - now >= FILE_CHECK
-            and self._signature is not None
-            and self._signature == signature_of(keys.path)
-        )
+        if keys.path is not None and signature_of(keys.path) not in {None, keys.signature}:
+            return False  # It has changed. One that is gone may be on its way.
+        return now < self._hold_until or (keys.path is not None and left >= FILE_CHECK)
 
     def _hold(self, now: datetime) -> None:
         """Go on with the last keys for a while, longer each time."""

@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from s3ext._credentials.files import Signature
+
 __all__ = ["Keys", "Nothing", "from_document", "parse_moment"]
 
 # RFC 3339, section 5.6, with a few things that are written in its place: `UTC` at the end (the cache of
@@ -33,10 +35,11 @@ class Keys:
         token: The session token, or None.
         expires_at: When they end, with its time zone; None for never.
         source: Where they come from, without secrets: `"profile 'x' in /home/me/.aws/credentials:3"`.
-        path: The file that they were read from and that may be replaced; None if they are no file's.
+        path: The file that they stand in and that may be replaced; None if they stand in none.
+        signature: What the file looked like when it was read.
     """
 
-    __slots__ = ("expires_at", "key_id", "path", "secret", "source", "token")
+    __slots__ = ("expires_at", "key_id", "path", "secret", "signature", "source", "token")
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Keys:
         *,
         expires_at: datetime | None = None,
         path: str | None = None,
+        signature: Signature | None = None,
     ) -> None:
         self.key_id = key_id
         self.secret = secret
@@ -54,6 +58,12 @@ class Keys:
         self.expires_at = expires_at
         self.source = source
         self.path = path
+        self.signature = signature
+
+    def same_as(self, other: Keys | None) -> bool:
+        """Tell whether these are the keys of another answer again."""
+        mine = (self.key_id, self.secret, self.token)
+        return other is not None and mine == (other.key_id, other.secret, other.token)
 
     def __repr__(self) -> str:
         return f"Keys({self.source}, expires_at={self.expires_at})"

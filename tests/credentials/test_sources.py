@@ -322,7 +322,7 @@ PROGRAMS = {
     "expired": (
         "print(json.dumps({'Version': 1, 'AccessKeyId': 'A', 'SecretAccessKey': 'canary',"
         " 'Expiration': '2020-01-01T00:00:00Z'}))",
-        "have ended at 2020-01-01T00:00:00Z",
+        r"ended at 2020-01-01 00:00:00\+00:00",
     ),
     "too much": ("print('x' * (1 << 21)); time.sleep(30)", "or printed over 1 MiB"),
     "hangs": ("time.sleep(30)", "did not end within 1 s"),
