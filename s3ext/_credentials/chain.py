@@ -14,14 +14,16 @@ the environment. Then, the first that has keys:
 A source that is there and broken ends the search. Once one has answered, it alone is asked for newer keys, so that
 no program changes its identity while it runs.
 
-    no keys --found--> fresh ----due, or the file has changed----> asked again --newer--> fresh
-                         ^                                            |
-                         '--- held: the same keys, or an error while they are still good, for a while
+                     .--------------------- newer keys --------------------------.
+                     v                                                           |
+    no keys --found--> kept --the core asks: near their end, or refused--> asked again
+                     ^                                                           |
+                     '---- held for a while: the same keys, or an error while they are good
 
 Called by the core's wish, through `Client.refresh`: when there are no keys, when they are near their end, and when
-the server has refused them. The last is known by its time: a call before keys are due. Then the source is asked
-whatever was held. A file's keys are looked at again when its time, size or inode have changed, and anyway in
-their last minute. Those without an end are due every minute, which costs one `stat` while the file is the same.
+the server has refused them, which `note_refusal` says before: then the source is asked whatever was held. A
+file's keys are read again when its time, size or inode have changed, and anyway in their last minute. The core
+asks for those without an end every minute, which costs one `stat` while the file is the same.
 
 Invariants: a secret is in no attribute but `_keys`, whose repr has none, and in no pickle, since stores
 make their chain anew; the child of a fork begins as if it had never asked.
@@ -121,7 +123,7 @@ class Chain:
         self._lock = Lock()
         self._step: Step | None = None
         self._keys: Keys | None = None
-        self._due: datetime | None = None
+        self._refused = False
         self._hold_until = datetime.now(UTC)
         self._holds = 0
 
@@ -141,6 +143,10 @@ class Chain:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a credential chain cannot be pickled; the store that it belongs to makes its own")
 
+    def note_refusal(self) -> None:
+        """Hear that the server has refused the last keys as expired: they are not good any more."""
+        self._refused = True
+
     def __call__(self) -> dict[str, object]:
         """Return keys, as a credential provider does.
 
@@ -150,7 +156,7 @@ class Chain:
         """
         with self._lock:
             now = datetime.now(UTC)
-            refused = self._due is not None and now < self._due
+            refused, self._refused = self._refused, False
             if not refused and self._keys is not None and self._may_wait(self._keys, now):
                 return self._answer(self._keys, now)
             try:
@@ -196,11 +202,13 @@ class Chain:
         if end <= now:
             raise UnauthenticatedError(f"the keys of {keys.source} ended at {end}")
         self._keys = keys
-        if keys.same_as(last) and end - now < self.refresh_threshold:
+        if keys.same_as(last):
             self._hold(now)
         else:
+            # Those with a short life are asked for at each use: not more often than twice in it.
+            short = end - now < self.refresh_threshold
             self._holds = 0
-            self._hold_until = now
+            self._hold_until = now + (end - now) / 2 if short else now
         _log("credentials from %s, which end %s", keys.source, keys.expires_at or "never")
 
     def _may_wait(self, keys: Keys, now: datetime) -> bool:
@@ -221,11 +229,10 @@ class Chain:
         self._hold_until = now + timedelta(seconds=wait)
 
     def _answer(self, keys: Keys, now: datetime) -> dict[str, object]:
-        """Write keys as the core takes them, and note when it will ask again by itself."""
+        """Write keys as the core takes them."""
         expires_at = keys.expires_at
         if expires_at is None and keys.path is not None:
             expires_at = now + self.refresh_threshold + FILE_CHECK
-        self._due = FOR_EVER if expires_at is None else expires_at - self.refresh_threshold
         return {
             "access_key_id": keys.key_id,
             "secret_access_key": keys.secret,

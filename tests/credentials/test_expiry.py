@@ -18,7 +18,7 @@ from s3ext._credentials import chain as chain_module
 from s3ext._credentials import files
 from s3ext._credentials.chain import Chain
 from s3ext._credentials.keys import parse_moment
-from s3ext.exceptions import UnauthenticatedError
+from s3ext.exceptions import GenericError, UnauthenticatedError
 from tests.credentials.tools import PART, chain_of, connect, section
 from tests.faults.tools import pattern
 from tests.lifecycle import SLOW
@@ -201,15 +201,30 @@ def test_the_last_good_keys_are_used_until_they_end(home, chain, clock):
     assert chain()["access_key_id"] == "A2"
 
 
-def test_a_call_before_keys_are_due_means_that_they_were_refused(home, chain, clock, looked):
+def test_keys_that_were_refused_are_asked_for_whatever_was_held(home, chain, clock, looked):
     lay(home, "A1", clock.time + timedelta(hours=1))
-    chain()
-    clock.go(minutes=1)
+    for _ in range(3):
+        chain()
+    assert len(looked) == 1
+    chain.note_refusal()
     chain()
     assert len(looked) == 2
-    Path(home.write("credentials", "half written\n"))
-    with pytest.raises(Exception, match="before any"):  # What was refused is not good any more.
+    home.write("credentials", "half written\n")
+    assert chain()["access_key_id"] == "A1"
+    chain.note_refusal()
+    with pytest.raises(GenericError, match="before any"):  # What was refused is not good any more.
         chain()
+
+
+def test_keys_with_a_short_life_are_asked_for_twice_in_it(home, server, services, clock, no_waits):
+    services.life = timedelta(minutes=4)
+    home.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{services.url}/container")
+    chain = Chain(connect(server)._settings)
+    for _ in range(80):
+        services.life = clock.time + timedelta(minutes=4) - datetime.now(UTC)
+        chain()
+        clock.go(seconds=9)
+    assert len(services.requests) == 6
 
 
 def test_whoever_has_answered_is_asked_again_and_nobody_else(home, server, chain, services):
@@ -217,6 +232,7 @@ def test_whoever_has_answered_is_asked_again_and_nobody_else(home, server, chain
     chain()
     home.write("credentials", "")
     home.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{services.url}/container")
+    chain.note_refusal()
     with pytest.raises(UnauthenticatedError, match="profile: there is no profile"):
         chain()
     assert not services.requests
@@ -285,7 +301,7 @@ def test_a_read_in_a_thousand_parts_whose_keys_end_in_the_middle_goes_on(home, s
 
 
 def test_keys_near_their_end_are_renewed_while_requests_go_on(home, server, services):
-    services.life = timedelta(minutes=1)
+    services.life = timedelta(seconds=3)
     home.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{services.url}/container")
     store = connect(server)
     store.put("k", b"1")
