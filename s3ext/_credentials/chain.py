@@ -1,7 +1,7 @@
 """The chain: where keys come from when nobody gave any.
 
-Before it come a credential provider, keys in code or in the URL, and, unless a profile was asked for, those of
-the environment. Then, the first that has keys:
+Before it come a credential provider, keys in code or in the URL, and, unless a profile was asked for, those
+of the environment. Then, the first that has keys:
 
     environment    keys that were set since, or that have an AWS_CREDENTIAL_EXPIRATION   not for a profile=
     web identity   AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN                          not for a profile=
@@ -11,8 +11,8 @@ the environment. Then, the first that has keys:
     container      ECS, EKS Pod Identity
     instance       EC2 metadata
 
-A source that is there and broken ends the search. Once one has answered, it alone is asked for newer keys, so that
-no program changes its identity while it runs.
+A source that is there and broken ends the search. Once one has answered, it alone is asked for newer keys, so
+that no program changes its identity while it runs.
 
                      .--------------------- newer keys --------------------------.
                      v                                                           |
@@ -20,10 +20,10 @@ no program changes its identity while it runs.
                      ^                                                           |
                      '---- held for a while: the same keys, or an error while they are good
 
-Called by the core's wish, through `Client.refresh`: when there are no keys, when they are near their end, and when
-the server has refused them, which `note_refusal` says before: then the source is asked whatever was held. A
-file's keys are read again when its time, size or inode have changed, and anyway in their last minute. The core
-asks for those without an end every minute, which costs one `stat` while the file is the same.
+Called by the core's wish, through `Client.refresh`: when there are no keys, when they are near their end, and
+when the server has refused them, which `note_refusal` says before: then the source is asked whatever was
+held. A file's keys are read again when its time, size or inode have changed, and anyway in their last minute.
+The core asks for those without an end every minute, which costs one `stat` while the file is the same.
 
 Invariants: a secret is in no attribute but `_keys`, whose repr has none, and in no pickle, since stores
 make their chain anew; the child of a fork begins as if it had never asked.
@@ -119,7 +119,7 @@ class Chain:
         _living.add(self)
 
     def begin_anew(self) -> None:
-        """Forget everything, as in the child of a fork; another thread of the parent may have held the lock."""
+        """Forget everything, in the child of a fork; another thread of the parent may have held the lock."""
         self._lock = Lock()
         self._step: Step | None = None
         self._keys: Keys | None = None
@@ -191,9 +191,9 @@ class Chain:
             self._step = step
             return keys
         raise UnauthenticatedError(
-            "no credentials: give access_key_id and secret_access_key (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), a "
-            "credential_provider, or skip_signature=True for a public bucket. These were looked for: "
-            + "; ".join(said)
+            "no credentials: give access_key_id and secret_access_key (AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY), a credential_provider, or skip_signature=True for a public bucket. "
+            f"These were looked for: {'; '.join(said)}"
         )
 
     def _take(self, keys: Keys, now: datetime) -> None:

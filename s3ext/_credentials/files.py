@@ -6,19 +6,20 @@
     ~/.s3cfg            HTS_S3_S3CFG                  `[name]`; what stands before any section counts for all
     ~/.awssecret                                      two words: id and secret
 
-The rules are botocore's (`configloader.py`, which stands on configparser): `key = value` or `key: value`; keys
-in any case; whole-line comments by `#` and `;`, none behind values; a deeper line goes on with the value above
-it, and below an empty value such lines are keys of their own (`s3 =`, `endpoint_url` in a service). Values of
-the credentials file replace those of the config file.
+The rules are botocore's (`configloader.py`, which stands on configparser): `key = value` or `key: value`;
+keys in any case; whole-line comments by `#` and `;`, none behind values; a deeper line goes on with the value
+above it, and below an empty value such lines are keys of their own (`s3 =`, `endpoint_url` in a service).
+Values of the credentials file replace those of the config file.
 
-It is no configparser because that knows no line numbers, and refuses a whole file for one line. Differences on
-purpose: a section or key that comes twice is no error, the last one counts; a line that is no `key = value`
-spoils its own section only; `[DEFAULT]` is a section like any other. htslib takes keys before any section
-for every profile; here, as in AWS's tools, they are an error in AWS's files, and taken in s3cfg alone.
+It is no configparser because that knows no line numbers, and refuses a whole file for one line. Differences
+on purpose: a section or key that comes twice is no error, the last one counts; a line without a mark between
+key and value spoils its own section only; `[DEFAULT]` is a section like any other. htslib takes keys before
+any section for every profile; here, as in AWS's tools, they are an error in AWS's files, and taken in s3cfg
+alone.
 
-Reading never waits and never takes much: a missing file is as an empty one; a directory, a pipe, a loop of links,
-more than 1 MiB, or no permission is an error with the file's name. What was read is kept as long as the file
-looks the same (time, size, inode), unless it was written just now.
+Reading never waits and never takes much: a missing file is as an empty one; a directory, a pipe, a loop of
+links, more than 1 MiB, or no permission is an error with the file's name. What was read is kept as long as
+the file looks the same (time, size, inode), unless it was written just now.
 
 Invariants: nothing of a value is in an error. `re`, `datetime` and so on stay out of here, for a store may
 be made in every process.
@@ -374,13 +375,12 @@ def read(path: str, what: str = "the file") -> tuple[bytes, os.stat_result] | No
     Raises:
         GenericError: It cannot be read, is no regular file, or too large.
     """
-    for _ in range(READ_TRIES):
-        found = _read_once(path, what)
-        if found is None:
-            return None
-        if signature_of(path) == signature(found[1]):
+    found = _read_once(path, what)
+    for _ in range(READ_TRIES - 1):
+        if found is None or signature_of(path) == signature(found[1]):
             break
         sleep(PAUSE_SECONDS)
+        found = _read_once(path, what)
     return found
 
 
@@ -403,7 +403,7 @@ def _read_once(path: str, what: str) -> tuple[bytes, os.stat_result] | None:
             if size > LIMIT:
                 raise _unreadable(path, what, "it is larger than 1 MiB")
     except OSError as error:
-        raise _unreadable(path, what, error.strerror) from None
+        raise _unreadable(path, what, str(error.strerror)) from None
     finally:
         os.close(descriptor)
     return b"".join(pieces), status

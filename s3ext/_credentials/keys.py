@@ -18,7 +18,8 @@ __all__ = ["Keys", "Nothing", "from_document", "parse_moment"]
 # RFC 3339, section 5.6, with a few things that are written in its place: `UTC` at the end (the cache of
 # `aws sso login` once did), no zone, an offset without its colon, a comma before the fraction (ISO 8601).
 _MOMENT = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))? ?(?:([Zz]|UTC)|([+-])(\d\d):?(\d\d))?", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))? ?(?:([Zz]|UTC)|([+-])(\d\d):?(\d\d))?",
+    re.ASCII,
 )
 
 
@@ -72,9 +73,9 @@ class Keys:
 def parse_moment(text: str) -> datetime:
     """Read a moment of RFC 3339: `2026-11-30T12:00:00.5Z`, `2026-11-30 13:00:00+01:00`.
 
-    `T`, `t` or a space stands between date and time, `Z`, `z` or an offset at the end. Without a zone it is UTC,
-    as all that writes such files means it (htslib refuses such a moment, and never refreshes). A leap second
-    is the second after it.
+    `T`, `t` or a space stands between date and time, `Z`, `z` or an offset at the end. Without a zone it is
+    UTC, as all that writes such files means it (htslib refuses such a moment, and never refreshes). A leap
+    second is the second after it.
 
     Raises:
         ValueError: It is none.
@@ -102,7 +103,12 @@ def from_document(said: Mapping[str, object], source: str, token: str = "Token")
         GenericError: One is missing or no text; it says which, and no value.
     """
     words: list[str] = []
-    for name, needed in (("AccessKeyId", True), ("SecretAccessKey", True), (token, False), ("Expiration", False)):
+    for name, needed in (
+        ("AccessKeyId", True),
+        ("SecretAccessKey", True),
+        (token, False),
+        ("Expiration", False),
+    ):
         value = said.get(name)
         if value is None and not needed:
             value = ""

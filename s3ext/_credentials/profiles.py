@@ -1,8 +1,8 @@
 """A profile's keys: which of its ways counts, and the keys that simply stand in a file.
 
 The order is botocore's: a role by web identity or by other keys, SSO, keys in the credentials file,
-credential_process, keys in the config file; then s3cfg. What a profile begins it must finish: half a pair or a
-role that cannot be assumed is an error, and no reason to look elsewhere.
+credential_process, keys in the config file; then s3cfg. What a profile begins it must finish: half a pair or
+a role that cannot be assumed is an error, and no reason to look elsewhere.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def _of_profile(context: Context, profile: Profile, asked: tuple[str, ...]) -> K
         source = context.profile(name)
         line = (*asked, profile.name)
         if not source.found:
-            raise GenericError(f"profile {profile.name!r} has the source_profile {name!r}, which is in no file")
+            raise GenericError(
+                f"profile {profile.name!r} has the source_profile {name!r}, which is in no file"
+            )
         if name in line and not (name == profile.name and _static(source)):
             raise GenericError(f"the profiles {' -> '.join((*line, name))} are in a ring of source_profile")
         # Keys of its own come before its role: they are what the one who named it means.

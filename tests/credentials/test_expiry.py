@@ -71,7 +71,7 @@ def test_a_leap_second_is_the_one_after_it():
         "2026-01-01T00:00:00.Z",
         "1764460800",
         "2026-01-01T00:00:00 EST",
-        "２026-01-01T00:00:00Z",
+        "\uff12026-01-01T00:00:00Z",
     ],
 )
 def test_what_is_no_moment_is_refused(text):

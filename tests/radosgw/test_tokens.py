@@ -161,7 +161,8 @@ def assumed(gateway, role, tmp_path, monkeypatch):
 
     def make(bucket, seconds=900, **changes):
         (tmp_path / "credentials").write_text(
-            f"[base]\naws_access_key_id = {gateway.access_key}\naws_secret_access_key = {gateway.secret_key}\n"
+            f"[base]\naws_access_key_id = {gateway.access_key}\n"
+            f"aws_secret_access_key = {gateway.secret_key}\n"
         )
         (tmp_path / "credentials").chmod(0o600)
         (tmp_path / "config").write_text(
@@ -181,7 +182,9 @@ def test_a_role_is_assumed_by_the_chain(assumed, bucket, way):
     data = bytes(range(256)) * 24_000
     way(store, "put", "big", data, chunk_size=5 << 20)
     assert way(way(store, "get", "big"), "bytes") == data
-    with pytest.raises(exceptions.PermissionDeniedError, match=r"AccessDenied.*keys of role arn:aws:iam:::role/"):
+    with pytest.raises(
+        exceptions.PermissionDeniedError, match=r"AccessDenied.*keys of role arn:aws:iam:::role/"
+    ):
         way(store, "delete", "big")
 
 
@@ -223,5 +226,7 @@ def test_a_role_that_does_not_exist_is_told_by_the_server(assumed, bucket, role)
     store = assumed(bucket)
     config = Path(os.environ["AWS_CONFIG_FILE"])
     config.write_text(config.read_text().replace(role, f"{role}-not"))
-    with pytest.raises(exceptions.UnauthenticatedError, match=r"AssumeRole at localhost:\d+ was refused: 4\d\d "):
+    with pytest.raises(
+        exceptions.UnauthenticatedError, match=r"AssumeRole at localhost:\d+ was refused: 4\d\d "
+    ):
         store.head("k")
