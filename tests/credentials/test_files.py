@@ -259,6 +259,15 @@ def test_a_permission_that_is_refused_is_an_error(home, monkeypatch):
         load(path)
 
 
+def test_what_is_not_needed_is_not_read(home):
+    home.write("credentials", "[default]\nregion = r\n")
+    os.mkfifo(home.path / ".s3cfg")
+    profile = profile_of("default")
+    assert profile.found
+    with pytest.raises(GenericError, match=r"\.s3cfg cannot be read"):
+        assert profile.s3cfg is None
+
+
 def test_what_is_missing_is_as_if_empty(home):
     (home.path / "file").touch()
     for path in ("none", "file/below", "none/none"):
