@@ -273,6 +273,7 @@ def lay_keys(home, services, **more):
     home.write("credentials", section("default", services.keys()[:3], **more))
 
 
+@pytest.mark.smoke
 def test_an_upload_whose_keys_in_a_file_end_in_the_middle_is_completed(home, server, services, way):
     data = pattern(SIZE)
     lay_keys(home, services)

@@ -274,15 +274,20 @@ def test_what_is_missing_is_as_if_empty(home):
         assert load(f"{home.path}/{path}").sections == {}
 
 
-def test_a_file_that_is_written_while_it_is_read_is_read_again(home, monkeypatch):
+@pytest.mark.parametrize("how", ["replaced", "growing"])
+def test_a_file_that_is_written_while_it_is_read_is_read_again(home, monkeypatch, how):
     path = home.write("credentials", "[default]\nregion = half\n")
     true_read, writes = os.read, []
 
     def write_meanwhile(descriptor, size):
         found = true_read(descriptor, size)
-        if not writes:
+        if not writes and not found:
             writes.append(1)
-            home.write("credentials", "[default]\nregion = whole\n")
+            if how == "replaced":
+                home.write("credentials", "[default]\nregion = whole\n")
+            else:
+                with open(path, "a") as file:  # noqa: PTH123 - it is a str
+                    file.write("region = whole\n")
         return found
 
     monkeypatch.setattr(files.os, "read", write_meanwhile)
