@@ -41,13 +41,13 @@ class StoreConfiguration:
         client_options: Options of connections and requests; given, even empty, they shut out those of `AWS_*`
             environment variables.
         retry_config: How failed requests are retried.
-        credential_provider: A callable, sync or async, that returns an `S3Credential`.
+        credential_provider: A callable, sync or async, that returns an `S3Credential`. Without it and
+            without keys, these are looked for where AWS's tools do, at the first request.
         **kwargs: S3 options, as in `config`.
 
     Raises:
         GenericError: A value is wrong, an option is given twice, the bucket or half of a key pair is missing.
         UnknownConfigurationKeyError: There is no such option.
-        NotSupportedError: The option, or this value of it, is not supported yet.
         InvalidPathError: The prefix breaks a rule of paths.
         ValueError: A value of `default_headers`, `root_certificate` or `retry_config` is wrong.
         TypeError: An argument has the wrong type.
