@@ -22,7 +22,7 @@ AWS_REGION, and takes any unknown style for auto, which is an error here.
 from __future__ import annotations
 
 from s3ext._endpoints import Asked, resolve
-from s3ext._given import ENVIRONMENT, Given
+from s3ext._given import Given
 from s3ext._options import BY_NAME
 from s3ext._paths import shown
 from s3ext.exceptions import GenericError
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_profile", "target_of"]
 
-_HOST_VARIABLE, _HOST_KEY = "HTS_S3_HOST", "host_base"
+_HOST_VARIABLE, _HOST_KEY, _BUCKET_KEY = "HTS_S3_HOST", "host_base", "host_bucket"
 _AWS_HOST = "s3.amazonaws.com"
 # What a location may be called in s3cfg, and what region it is.
 _LOCATIONS = {"us": "us-east-1", "eu": "eu-west-1"}
@@ -66,13 +66,13 @@ _SIGNATURES = {"s3v4": "v4", "s3": "v2"}
 # ---- what the files say ----
 
 
-def add_profile(values: Values, environ: Mapping[str, str], *, has_keys: bool) -> None:
+def add_profile(values: Values, environ: Mapping[str, str], *, has_provider: bool) -> None:
     """Add what the shared files say of region, endpoint and addressing, as the weakest values.
 
     Args:
         values: What is given; it gets more.
         environ: The environment, which tells where the files are and which profile counts.
-        has_keys: Whether the store has keys or a provider already.
+        has_provider: Whether keys come from a provider.
 
     Raises:
         GenericError: A file cannot be read, or a value is wrong.
@@ -86,12 +86,12 @@ def add_profile(values: Values, environ: Mapping[str, str], *, has_keys: bool) -
     found: dict[str, Given] = {}
     for option, key, entry in _entries(profile):
         found.setdefault(option, Given(BY_NAME[option], key, _text(option, entry), _source(profile, entry)))
-    if _s3cfg_counts(values, profile, has_keys=has_keys):
+    if not has_provider and _s3cfg_counts(values, profile):
         for option, key, text, entry in _s3cfg_entries(profile):
             found.setdefault(option, Given(BY_NAME[option], key, text, _source(profile, entry)))
-    if found.get("addressing_style") is not None and found["addressing_style"].text == "auto":
-        if found["addressing_style"].key != "host_bucket":
-            del found["addressing_style"]
+    style = found.get("addressing_style")
+    if style is not None and str(style.text).lower() == "auto" and style.key != _BUCKET_KEY:
+        del found["addressing_style"]
     values.add_profile(found)
 
 
@@ -120,9 +120,11 @@ def _text(option: str, entry: Entry) -> str:
     return entry.text
 
 
-def _s3cfg_counts(values: Values, profile: Profile, *, has_keys: bool) -> bool:
+def _s3cfg_counts(values: Values, profile: Profile) -> bool:
     """Tell whether keys come from s3cfg, so that its other values go with them."""
-    if has_keys or values.source("web_identity_token_file") is not None:
+    keys, token_file = values.source("access_key_id"), values.source("web_identity_token_file")
+    # A profile that code names comes before what the environment holds.
+    if any(given is not None and ("profile" not in values.given or _in_code(values, given)) for given in (keys, token_file)):
         return False
     if any(profile.get(key) is not None for key in _CREDENTIALS):
         return False
@@ -137,10 +139,10 @@ def _s3cfg_entries(profile: Profile) -> Iterator[tuple[str, str, str, Entry]]:
     host = profile.s3cfg.get(_HOST_KEY)
     if host is not None and host.text:
         yield "endpoint", _HOST_KEY, host.text, host
-    bucket = profile.s3cfg.get("host_bucket")
+    bucket = profile.s3cfg.get(_BUCKET_KEY)
     if bucket is not None and bucket.text:
         in_host = any(mark in bucket.text for mark in _BUCKET_MARKS)
-        yield "addressing_style", "host_bucket", "auto" if in_host else "path", bucket
+        yield "addressing_style", _BUCKET_KEY, "auto" if in_host else "path", bucket
 
 
 # ---- what counts ----
@@ -160,12 +162,7 @@ def target_of(values: Values, bucket: str) -> dict[str, object]:
     region, named = _region(values)
     asked = Asked(bucket, region)
     asked.region_is_asked = named.label if named is not None and _in_code(values, named) else ""
-    given = values.source("use_arn_region")
-    if given is not None and values.flag("use_arn_region") and _in_code(values, given):
-        asked.region_is_asked = ""
-    elif not values.flag("use_arn_region"):
-        asked.arn_region_only = given.label if given is not None else ""
-    asked.scheme = values.text("scheme") or "https"
+    _set_arn_region(values, asked)
     asked.express = _switch(values, "s3_express")
     asked.signature_v2 = _signature_v2(values)
     _set_endpoint(values, asked)
@@ -194,6 +191,14 @@ def _region(values: Values) -> tuple[str, Given | None]:
             f"letters, digits, '-', '_' or '.', such as us-east-1 or auto"
         )
     return region, found
+
+
+def _set_arn_region(values: Values, asked: Asked) -> None:
+    given = values.source("use_arn_region")
+    if given is not None and not values.flag("use_arn_region"):
+        asked.arn_region_only = given.label
+    elif given is not None and _in_code(values, given):
+        asked.region_is_asked = ""
 
 
 def _switch(values: Values, name: str) -> str:
