@@ -171,7 +171,7 @@ def _resolve(values: Values, retry: FullRetry, *, has_provider: bool) -> Setting
     resolved: dict[str, object] = {
         "bucket": bucket,
         "region": region,
-        **_target(values, bucket, region),
+        **_with_scheme(values, _target(values, bucket, region)),
         "service": "s3express" if values.flag("s3_express") else "s3",
         "express_session": values.flag("s3_express") and not values.flag("skip_signature"),
         **_credentials(values, has_provider=has_provider),
@@ -191,6 +191,7 @@ def _resolve(values: Values, retry: FullRetry, *, has_provider: bool) -> Setting
         "unanswered_ms": values.milliseconds("http2_keep_alive_timeout"),
         "http_version": _http_version(values),
         "proxy_ca_pem": values.get("proxy_ca_certificate"),
+        "allow_http": _allow_http(values),
     }
     for name in FIELDS:
         if name not in resolved:
@@ -322,6 +323,27 @@ def _target(values: Values, bucket: str, region: str) -> dict[str, object]:
         "bucket_in_host": virtual,
         "region_may_change": True,
     }
+
+
+def _with_scheme(values: Values, target: dict[str, object]) -> dict[str, object]:
+    """Apply the scheme that was asked for; an endpoint that says another one is no matter of rank."""
+    asked = values.get("scheme")
+    if asked is None or asked == target["scheme"]:
+        return target
+    endpoint = values.source("endpoint_url_s3") or values.source("endpoint")
+    if endpoint is not None:
+        raise GenericError(
+            f"Generic Config error: the scheme is to be {asked}, but {endpoint.label} is an URL of "
+            f"{target['scheme']}; give them the same one"
+        )
+    return {**target, "scheme": asked}
+
+
+def _allow_http(values: Values) -> bool:
+    given = values.source("allow_http")
+    if values.get("scheme") == "http" and (given is None or given.source == ENVIRONMENT):
+        return True
+    return values.flag("allow_http")
 
 
 def _credentials(values: Values, *, has_provider: bool) -> dict[str, object]:
