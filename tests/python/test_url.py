@@ -543,7 +543,7 @@ def test_the_scheme_of_a_url_is_for_its_store_alone(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:1")
     store = S3Store.from_url("s3+http://b")
     assert (store._settings.host, store._settings.allow_http) == ("localhost:1", True)
-    with pytest.raises(GenericError, match=r"to be https, but AWS_ENDPOINT_URL \(environment\) is an URL of http"):
+    with pytest.raises(GenericError, match=r"to be https, but AWS_ENDPOINT_URL \(environment\) is a URL of http"):
         S3Store.from_url("s3+https://b")
     assert pickle.loads(pickle.dumps(store)) == store
 
