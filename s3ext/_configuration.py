@@ -199,6 +199,7 @@ def _resolve(
         "unanswered_ms": values.milliseconds("http2_keep_alive_timeout"),
         "http_version": _http_version(values),
         "proxy_ca_pem": values.get("proxy_ca_certificate"),
+        "allow_http": _allow_http(values),
     }
     for name in FIELDS:
         if name not in resolved:
@@ -270,6 +271,13 @@ def _bucket(values: Values) -> str:
     return bucket
 
 
+def _allow_http(values: Values) -> bool:
+    given = values.source("allow_http")
+    if values.get("scheme") == "http" and (given is None or given.source == ENVIRONMENT):
+        return True
+    return values.flag("allow_http")
+
+
 def _credentials(values: Values, environ: Mapping[str, str], *, has_provider: bool) -> dict[str, object]:
     """Choose the source of credentials: a provider, static keys, none, or the chain.
 
@@ -292,8 +300,15 @@ def _credentials(values: Values, environ: Mapping[str, str], *, has_provider: bo
     if half is not None and not (half.source == ENVIRONMENT and (skip or has_provider)):
         missing = "SecretAccessKey" if secret is None else "AccessKeyId"
         other = "secret_access_key" if secret is None else "access_key_id"
+        beside = "" if half.source == ENVIRONMENT else "; what the environment has goes with no key of code"
         raise GenericError(
-            f"Generic S3 error: Missing {missing}: {half.label} is set; give {other} too, or neither"
+            f"Generic S3 error: Missing {missing}: {half.label} is set; give {other} too, or neither{beside}"
+        )
+    alone = None if in_code or has_provider or skip else values.given.get("session_token")
+    if alone is not None and alone.text:
+        raise GenericError(
+            f"Generic S3 error: Missing AccessKeyId: {alone.label} is set; give access_key_id and "
+            f"secret_access_key with it"
         )
     if has_provider:
         found["credentials"] = "provider"

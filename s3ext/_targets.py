@@ -159,6 +159,7 @@ def target_of(values: Values, bucket: str) -> dict[str, object]:
     """
     region, named = _region(values)
     asked = Asked(bucket, region)
+    asked.scheme = values.text("scheme") or asked.scheme
     asked.region_is_asked = named.label if named is not None and _in_code(values, named) else ""
     _set_arn_region(values, asked)
     asked.express = _switch(values, "s3_express")
@@ -217,11 +218,22 @@ def _set_endpoint(values: Values, asked: Asked) -> None:
         url = level.get("endpoint_url_s3") or level.get("endpoint")
         if url is not None and (level is values.given or not ignored):
             asked.endpoint, asked.endpoint_is_asked = parse_endpoint(str(url.text), url.label), url.label
+            _check_scheme(values, asked.endpoint, url)
             return
         host = level.get("host")
         if host is not None:
             _set_host(asked, host)
             return
+
+
+def _check_scheme(values: Values, endpoint: Endpoint, given: Given) -> None:
+    """Refuse an endpoint of another scheme than was asked for: that is no matter of rank."""
+    scheme = values.text("scheme")
+    if scheme is not None and scheme != endpoint.scheme:
+        raise GenericError(
+            f"Generic Config error: the scheme is to be {scheme}, but {given.label} is a URL of "
+            f"{endpoint.scheme}; give them the same one"
+        )
 
 
 def _set_host(asked: Asked, given: Given) -> None:

@@ -9,7 +9,8 @@
                      source is not there, and any other error if it is there and broken
     services.py      requests to the services behind them, through the engine
 
-Nothing here is imported before a store needs it. Invariants: key, secret and token come from one place; no
+Nothing here is imported before a store needs it, and what a source needs beyond the chain not before it is there.
+Invariants: key, secret and token come from one place; no
 error, log record or repr holds a value that may be a secret; a source that is configured and broken ends the
 search with an error, so that a typing error never makes a program go on as somebody else.
 """

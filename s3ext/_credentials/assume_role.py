@@ -12,7 +12,6 @@ from time import time
 
 from s3ext._credentials import container, environment, metadata
 from s3ext._credentials.keys import Keys, Nothing
-from s3ext._credentials.services import ask_token_service
 from s3ext.exceptions import GenericError, NotSupportedError
 
 TYPE_CHECKING = False
@@ -72,6 +71,8 @@ def assume(context: Context, profile: Profile, of_source: Callable[[str], Keys])
             fields[field] = entry.text
         if entry is not None and key == "duration_seconds" and not entry.text.isdigit():
             raise GenericError(f"{entry.where}: duration_seconds is {entry.text!r}; it must be a whole number")
+    from s3ext._credentials.services import ask_token_service  # noqa: PLC0415 - heavy, and needed from here on
+
     text = f"role {role.text} of profile {profile.name!r} in {role.where}, by {signer.source}"
     return ask_token_service(context, "AssumeRole", fields, text, signer=signer)
 

@@ -10,12 +10,8 @@ Line ends behind a token are dropped; within it they would become headers of som
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from urllib.parse import parse_qsl, unquote, urlsplit
-
 from s3ext._credentials.files import read
 from s3ext._credentials.keys import Keys, Nothing, from_document
-from s3ext._credentials.services import ask, object_of, service_client
 from s3ext.exceptions import GenericError, UnauthenticatedError
 
 TYPE_CHECKING = False
@@ -46,6 +42,14 @@ def find(context: Context) -> Keys:
         label, url = "container_credentials_full_uri", sources.container_credentials_full_uri
     else:
         raise Nothing("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set")
+    return _ask_agent(context, url, label)
+
+
+def _ask_agent(context: Context, url: str, label: str) -> Keys:
+    from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415 - heavy, and needed from here on
+
+    from s3ext._credentials.services import ask, object_of, service_client  # noqa: PLC0415 - the same
+
     parts = urlsplit(url)
     _check_host(parts.scheme, parts.hostname, label)
     client = service_client(
@@ -73,6 +77,8 @@ def find(context: Context) -> Keys:
 def _check_host(scheme: str, host: str | None, label: str) -> None:
     if scheme == "https" or host == "localhost":
         return
+    from ipaddress import ip_address  # noqa: PLC0415 - few URLs need it
+
     try:
         address = ip_address(host or "")
     except ValueError:

@@ -19,7 +19,6 @@ import random
 from time import sleep
 
 from s3ext._credentials.keys import Keys, Nothing, from_document
-from s3ext._credentials.services import ask, object_of, service_client
 from s3ext.exceptions import BaseError, ConnectError, GenericError, RequestTimeoutError
 
 TYPE_CHECKING = False
@@ -54,6 +53,8 @@ def find(context: Context) -> Keys:
     """
     if context.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         raise Nothing("switched off by AWS_EC2_METADATA_DISABLED")
+    from s3ext._credentials.services import object_of, service_client  # noqa: PLC0415 - heavy, needed from here on
+
     url, label = _url(context)
     client = service_client(
         context,
@@ -123,6 +124,8 @@ def _get(client: Client, path: str, headers: tuple[tuple[str, str], ...]) -> Ans
 def _ask(client: Client, method: str, path: str, headers: tuple[tuple[str, str], ...]) -> Answer:
     """Do a request, again and again while the service is busy."""
     global _answered  # noqa: PLW0603 - one for the process
+    from s3ext._credentials.services import ask  # noqa: PLC0415 - see find
+
     for left in reversed(range(TRIES)):
         try:
             answer = ask(client, method, path, headers=headers, limit_ms=LIMIT_MS)

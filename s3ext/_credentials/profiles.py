@@ -7,11 +7,9 @@ role that cannot be assumed is an error, and no reason to look elsewhere.
 
 from __future__ import annotations
 
-from s3ext._credentials import process
 from s3ext._credentials.assume_role import assume
 from s3ext._credentials.files import load, read
 from s3ext._credentials.keys import Keys, Nothing, parse_moment
-from s3ext._credentials.sso import find as find_sso
 from s3ext._credentials.web_identity import of_profile as find_web_identity
 from s3ext.exceptions import GenericError
 
@@ -114,10 +112,14 @@ def _of_profile(context: Context, profile: Profile, asked: tuple[str, ...]) -> K
     if profile.get("role_arn"):
         return assume(context, profile, of_source)
     if profile.get("sso_session") or profile.get("sso_account_id") or profile.get("sso_role_name"):
-        return find_sso(context, profile)
+        from s3ext._credentials import sso  # noqa: PLC0415 - heavy, and few profiles need it
+
+        return sso.find(context, profile)
     keys = _in_section(profile.credentials, profile)
     command = profile.get("credential_process")
     if keys is None and command is not None:
+        from s3ext._credentials import process  # noqa: PLC0415 - heavy, and few profiles need it
+
         return process.run(command, profile.name)
     return keys or _in_section(profile.config, profile)
 

@@ -9,7 +9,6 @@ from time import time
 
 from s3ext._credentials.files import read
 from s3ext._credentials.keys import Keys, Nothing
-from s3ext._credentials.services import ask_token_service
 from s3ext.exceptions import GenericError
 
 TYPE_CHECKING = False
@@ -60,6 +59,8 @@ def of_profile(context: Context, profile: Profile) -> Keys:
 
 
 def _exchange(context: Context, path: str, role: str, session: str, source: str) -> Keys:
+    from s3ext._credentials.services import ask_token_service  # noqa: PLC0415 - heavy, and needed from here on
+
     found = read(path, "the web identity token")
     token = found[0].decode("utf-8", "replace").strip() if found else ""
     if not token:
