@@ -6,11 +6,12 @@ environment, and the profile of the shared files. `_endpoints.py` makes hosts of
     region      region; AWS_REGION; AWS_DEFAULT_REGION; the profile's region; bucket_location of s3cfg;
                 default_region in code; us-east-1. A bucket's ARN goes before all that is not in code
     endpoint    endpoint_url_s3, endpoint, host; AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_ENDPOINT,
-                HTS_S3_HOST; endpoint_url of the profile's service s3, then of the profile; s3cfg's host_base
+                HTS_S3_HOST; endpoint_url of the profile's service s3, then its own; host_base of s3cfg
     style       addressing_style or virtual_hosted_style_request; their variables; addressing_style of the
-                profile's block s3, then of the profile; host_bucket of s3cfg
-                HTS_S3_HOST; endpoint_url of the service s3 of the profile, then its own; host_base of s3cfg
-                not give yields to an endpoint; a path style that code does not give, to acceleration and ARNs
+                profile's block s3, then its own; host_bucket of s3cfg
+    switches    use_accelerate_endpoint, use_dualstack_endpoint, use_fips_endpoint likewise. One that code
+                does not give yields to an endpoint; a path style that it does not give, to acceleration
+                and to ARNs
 
 The files are read unless code gives both region and endpoint; what s3cfg says counts where keys come from
 there, or none are used. `auto` in a file is what these tools do anyhow, and asks for nothing.
