@@ -11,6 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import s3ext
+from s3ext._s3_url import parse_s3_url
 from s3ext._url import parse_endpoint, parse_object_url, parse_scheme, parse_store_url, regional_host
 from s3ext.exceptions import BaseError, GenericError
 from s3ext.store import S3Store, from_url
@@ -445,6 +446,27 @@ def test_keys_a_profile_and_a_scheme_come_from_the_url(before):
 def test_the_path_is_a_key_and_decoded_where_it_looks_encoded(before, behind):
     named = parse_object_url(f"{before}b/{behind}")
     assert (named.key, named.version) == BEHIND[behind]
+
+
+@pytest.mark.parametrize(
+    ("rest", "bucket", "key"),
+    [
+        ("arn:aws:s3:us-west-2:123456789012:accesspoint/name/a/k", "accesspoint/name", "a/k"),
+        ("arn:aws:s3:us-west-2:123456789012:accesspoint:name/a/k", "accesspoint:name", "a/k"),
+        ("arn:aws:s3:us-west-2:123456789012:accesspoint/name", "accesspoint/name", ""),
+        (
+            "arn:aws:s3-outposts:us-west-2:123456789012:outpost/op-1/accesspoint/name/k",
+            "outpost/op-1/accesspoint/name",
+            "k",
+        ),
+    ],
+)
+@pytest.mark.parametrize("before", ["s3://", "s3://ID:a%2Fb+c@"])
+def test_an_access_point_s_arn_is_a_bucket(before, rest, bucket, key):
+    named = parse_s3_url(before + rest)
+    assert named.config["bucket"].split(":", 5)[5] == bucket
+    assert named.key == key
+    assert parse_store_url(before + rest).prefix == (key or None)
 
 
 @pytest.mark.parametrize("url", WRONG)
