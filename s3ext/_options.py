@@ -166,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
         "URL of the server, with the bucket in its host name for virtual hosting; a path is kept."
         " Default: AWS.",
         aliases=("endpoint_url",),
-        environment=("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "HTS_S3_HOST"),
+        environment=("AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     ),
     Option(
         S3,
@@ -175,6 +175,14 @@ OPTIONS: tuple[Option, ...] = (
         "Like endpoint, and stronger; but an endpoint in code is stronger than this one in the environment.",
         obstore_name="aws_endpoint_url_s3",
         differs="Only as `aws_endpoint_url_s3`; the variable beats an endpoint in code.",
+    ),
+    Option(
+        S3,
+        "host",
+        _TEXT,
+        "Server as `<host>[:<port>]`, where no endpoint is named.",
+        ours=True,
+        environment=("HTS_S3_HOST",),
     ),
     Option(
         S3,
