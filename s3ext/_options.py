@@ -188,8 +188,8 @@ OPTIONS: tuple[Option, ...] = (
         S3,
         "scheme",
         Choice("scheme", ("https", "http"), fold=True),
-        "Scheme of requests; http implies allow_http. `s3+http://` and `s3+https://` URLs set it. An endpoint"
-        " must agree with it. Default: the endpoint's, else https.",
+        "Scheme of requests; http implies allow_http. `s3+http://` and `s3+https://` URLs set it. An"
+        " endpoint must agree with it. Default: the endpoint's, else https.",
         ours=True,
         environment=(),
     ),

@@ -133,7 +133,9 @@ def test_a_profile_that_is_in_no_file_is_an_error_and_nobody_else_s_keys_are_tak
     if not options:
         home.set(**{way_to_ask: "nobody"})
     label = "profile" if options else way_to_ask
-    with pytest.raises(UnauthenticatedError, match=rf"no profile 'nobody' \({label}\) in .*{home.path}/.s3cfg"):
+    with pytest.raises(
+        UnauthenticatedError, match=rf"no profile 'nobody' \({label}\) in .*{home.path}/.s3cfg"
+    ):
         connect(server, **options).head("k")
     assert not services.requests
 
@@ -204,7 +206,7 @@ def test_keys_of_the_environment_with_an_end_are_the_chain_s_and_read_again(home
     store.put("k", b"again")
     server.take_errors()
     home.set(AWS_CREDENTIAL_EXPIRATION="tomorrow")
-    with pytest.raises(UnauthenticatedError, match="AWS_CREDENTIAL_EXPIRATION is 'tomorrow': .*RFC 3339"):
+    with pytest.raises(UnauthenticatedError, match=r"AWS_CREDENTIAL_EXPIRATION is 'tomorrow': .*RFC 3339"):
         connect(server, user_agent="other").head("k")
 
 
@@ -328,7 +330,9 @@ def test_who_may_read_the_secrets_is_looked_at_once(home, server, services):
     path = home.write("credentials", section("default", services.keys()[:3]), 0o644)
     store = connect(server)
     client = client_for(store._settings, None)
-    with pytest.warns(UserWarning, match=f"every user of this machine may read the keys in {path}: chmod 600"):
+    with pytest.warns(
+        UserWarning, match=f"every user of this machine may read the keys in {path}: chmod 600"
+    ):
         client.provider()
     client.provider.begin_anew()
     client.provider()
@@ -362,4 +366,3 @@ def test_off_the_cloud_the_search_ends_soon(home, server):
     with pytest.raises(UnauthenticatedError, match=r"instance metadata: no connection to 127.0.0.1:9"):
         connect(server).head("k")
     assert time.monotonic() - begun < 5
-

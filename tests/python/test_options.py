@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import typing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -1162,13 +1162,13 @@ def test_keys_of_code_and_environment_are_never_mixed():
     assert (found.access_key_id, found.secret_access_key, found.session_token) == ("AK", "SK", None)
     found = settings(environ=environ, keys=False)
     assert (found.access_key_id, found.secret_access_key, found.session_token) == ("EK", "ES", "ET")
-    for given, missing in (
+    for alone, missing in (
         ({"access_key_id": "AK"}, "SecretAccessKey"),
         ({"secret_access_key": "SK"}, "AccessKeyId"),
         ({"session_token": "ST"}, "AccessKeyId"),
     ):
         with pytest.raises(GenericError, match=f"Missing {missing}: "):
-            parse(environ=environ, kwargs=given)
+            parse(environ=environ, kwargs=alone)
 
 
 def test_a_profile_in_code_comes_before_keys_of_the_environment():
@@ -1434,7 +1434,7 @@ DEFAULTS = {
             "profile": "default",
             "profile_from": "",
             "places": tuple(
-                os.path.expanduser(f"~/{name}")
+                str(Path(f"~/{name}").expanduser())
                 for name in (".aws/credentials", ".aws/config", ".s3cfg", ".awssecret")
             ),
             "web_identity_token_file": None,
