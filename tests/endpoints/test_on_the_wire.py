@@ -1,4 +1,4 @@
-"""Requests to AWS's hosts, led to the verifying server: each arrives at the host asked for, rightly signed."""
+"""Requests to AWS's hosts, led to the verifying server: each arrives where it should, rightly signed."""
 
 from __future__ import annotations
 
