@@ -441,6 +441,11 @@ def test_a_multi_region_access_point_is_refused_because_it_needs_sigv4a():
             ["addressing_style", "path"],
         ),
         (f"arn:aws:s3:us-west-2:{ACCOUNT}:accesspoint/p", {"signature_version": "v2"}, ["signature_version"]),
+        (
+            f"arn:aws-cn:s3:cn-north-1:{ACCOUNT}:accesspoint/p",
+            {"use_fips_endpoint": True},
+            ["use_fips_endpoint", "'cn-north-1'"],
+        ),
         ("n--use1-az4--x-s3", {"s3_express": True, "signature_version": "v2"}, ["signature_version"]),
         (
             "n--use1-az4--x-s3",
