@@ -461,6 +461,12 @@ def test_what_contradicts_itself_is_refused_at_construction_and_named(bucket, op
         assert any(choice in str(caught.value) for choice in word.split("|")), str(caught.value)
 
 
+def test_a_default_region_gives_way_to_an_arn():
+    arn = f"arn:aws:s3:us-west-2:{ACCOUNT}:accesspoint/p"
+    found = parse_config(arn, kwargs={"default_region": "eu-west-1"}, environ={})
+    assert found.settings.region == "us-west-2"
+
+
 def test_an_arns_region_may_replace_the_one_in_code_where_code_says_so():
     arn = f"arn:aws:s3:us-west-2:{ACCOUNT}:accesspoint/p"
     found = parse_config(arn, kwargs={"region": "eu-west-1", "use_arn_region": True}, environ={})
