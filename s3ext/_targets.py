@@ -6,11 +6,12 @@ environment, and the profile of the shared files. `_endpoints.py` makes hosts of
     region      region; AWS_REGION; AWS_DEFAULT_REGION; the profile's region; bucket_location of s3cfg;
                 default_region in code; us-east-1. A bucket's ARN goes before all that is not in code
     endpoint    endpoint_url_s3, endpoint, host; AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_ENDPOINT,
-                HTS_S3_HOST; endpoint_url of the profile's service s3, then of the profile; host_base of s3cfg
+                HTS_S3_HOST; endpoint_url of the profile's service s3, then its own; host_base of s3cfg
     style       addressing_style or virtual_hosted_style_request; their variables; addressing_style of the
-                profile's block s3, then of the profile; host_bucket of s3cfg
-    switches    use_accelerate_endpoint, use_dualstack_endpoint, use_fips_endpoint likewise; one that code does
-                not give yields to an endpoint, and acceleration likewise to no weaker style
+                profile's block s3, then its own; host_bucket of s3cfg
+    switches    use_accelerate_endpoint, use_dualstack_endpoint, use_fips_endpoint likewise. One that code
+                does not give yields to an endpoint; a path style that it does not give, to acceleration
+                and to ARNs
 
 The files are read unless code gives both region and endpoint; what s3cfg says counts where keys come from
 there, or none are used. `auto` in a file is what these tools do anyhow, and asks for nothing.
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from s3ext._credentials.files import Entry, Profile
     from s3ext._given import Values
+    from s3ext._url import Endpoint
 __all__ = ["add_profile", "target_of"]
 
 _BUCKET_KEY = "host_bucket"
@@ -122,7 +124,10 @@ def _s3cfg_counts(values: Values, profile: Profile) -> bool:
     """Tell whether keys come from s3cfg, so that its other values go with them."""
     keys, token_file = values.source("access_key_id"), values.source("web_identity_token_file")
     # A profile that code names comes before what the environment holds.
-    if any(given is not None and ("profile" not in values.given or _in_code(values, given)) for given in (keys, token_file)):
+    if any(
+        given is not None and ("profile" not in values.given or _in_code(values, given))
+        for given in (keys, token_file)
+    ):
         return False
     if any(profile.get(key) is not None for key in _CREDENTIALS):
         return False
@@ -237,13 +242,14 @@ def _check_scheme(values: Values, endpoint: Endpoint, given: Given) -> None:
 
 
 def _set_host(asked: Asked, given: Given) -> None:
-    """Take a host. AWS's usual one is no endpoint of one's own: s3cfg files name it unless somebody changed them."""
+    """Take a host. AWS's usual one is no endpoint of one's own: every new s3cfg file names it."""
     from s3ext._url import parse_endpoint  # noqa: PLC0415 - as above
 
     text = str(given.text)
     if "/" in text:
+        visible = shown(text.rpartition("@")[2])
         raise GenericError(
-            f"Generic Config error: {given.label} {shown(text.rpartition('@')[2])} must be <host> or <host>:<port>; "
+            f"Generic Config error: {given.label} {visible} must be <host> or <host>:<port>; "
             f"a URL goes into endpoint= or AWS_ENDPOINT_URL"
         )
     if text.lower() != _AWS_HOST:

@@ -30,6 +30,8 @@ URL = "python/test_url.py::test_"
 BODIES = "faults/test_bodies.py::test_"
 RETRIES = "faults/test_retries.py::test_"
 REGIONS = "faults/test_regions.py::test_"
+TARGETS = "endpoints/test_targets.py::test_"
+BOTOCORE = "endpoints/test_against_botocore.py::test_"
 ANSWERS = "faults/test_answers.py::test_"
 DEADLINES = "faults/test_deadlines.py::test_"
 FORK = "lifecycle/test_fork.py::test_"
@@ -140,7 +142,23 @@ ROWS = {
         [
             f"{REGIONS}a_redirect_is_never_followed",
             f"{REGIONS}a_wrong_region_is_corrected_once_and_remembered",
+            f"{REGIONS}all_stores_of_a_bucket_know_what_one_has_learnt",
             f"{REGIONS}a_custom_endpoint_names_the_region_and_is_not_corrected",
+        ],
+    ),
+    "region, endpoint, addressing in AWS's files and s3cfg": (
+        [f"{DIFFER}obstore_reads_no_files"],
+        [
+            f"{TARGETS}the_strongest_source_of_a_region_counts",
+            f"{TARGETS}the_strongest_endpoint_counts",
+            f"{TARGETS}files_are_left_alone_where_code_names_region_and_endpoint",
+        ],
+    ),
+    "access points by ARN": (
+        [f"{DIFFER}obstore_knows_no_arns"],
+        [
+            f"{BOTOCORE}access_points",
+            f"{BOTOCORE}a_multi_region_access_point_is_refused_because_it_needs_sigv4a",
         ],
     ),
     "clock skew": (

@@ -54,10 +54,14 @@ def test_the_strongest_source_of_a_region_counts(files, strongest):
     present = REGIONS[strongest:]
     files.write(
         config="[default]\nregion = profile-1\n" if "profile" in present else "",
-        s3cfg="[default]\naccess_key = a\nsecret_key = s\nbucket_location = s3cfg-1\n" if "s3cfg" in present else "",
+        s3cfg="[default]\naccess_key = a\nsecret_key = s\nbucket_location = s3cfg-1\n"
+        if "s3cfg" in present
+        else "",
     )
     environ = {name: f"{name.lower().replace('_', '-')}-1" for name in present if name.startswith("AWS_")}
-    options = {name: f"{name.replace('_', '-')}-1" for name in present if name in {"region", "default_region"}}
+    options = {
+        name: f"{name.replace('_', '-')}-1" for name in present if name in {"region", "default_region"}
+    }
     expected = f"{present[0].lower().replace('_', '-')}-1" if present else "us-east-1"
     assert files.settings(environ=environ.items(), **options).region == expected
 
@@ -97,7 +101,9 @@ def test_a_wrong_region_of_a_file_is_named_with_its_line(files):
     assert files.settings(profile="dev", region="eu-west-1").region == "eu-west-1"
 
 
-@pytest.mark.parametrize(("location", "region"), [("US", "us-east-1"), ("EU", "eu-west-1"), ("eu-west-3", "eu-west-3")])
+@pytest.mark.parametrize(
+    ("location", "region"), [("US", "us-east-1"), ("EU", "eu-west-1"), ("eu-west-3", "eu-west-3")]
+)
 def test_locations_of_s3cfg_are_regions(files, location, region):
     files.write(s3cfg=f"[default]\naccess_key = a\nsecret_key = s\nbucket_location = {location}\n")
     assert files.settings().region == region
@@ -132,7 +138,11 @@ def lay_out(files, present):
     for host in names.keys() & {"host", "HTS_S3_HOST"}:
         names[host] = names[host].removeprefix("https://")
     environ = {name: value for name, value in names.items() if name.isupper()}
-    options = {name: value for name, value in names.items() if name.startswith(("endpoint", "host")) and name != "host_base"}
+    options = {
+        name: value
+        for name, value in names.items()
+        if name.startswith(("endpoint", "host")) and name != "host_base"
+    }
     return environ.items(), options
 
 
@@ -188,7 +198,13 @@ def test_the_usual_host_of_aws_follows_the_region(files, host):
     assert files.url(environ=environ.items()) == ("https://s3.eu-west-1.amazonaws.com", "path")
 
 
-S3CFG = "[default]\naccess_key = a\nsecret_key = s\nhost_base = ceph.test:7480\nhost_bucket = %(bucket)s.ceph.test\n"
+S3CFG = """\
+[default]
+access_key = a
+secret_key = s
+host_base = ceph.test:7480
+host_bucket = %(bucket)s.ceph.test
+"""
 
 
 @pytest.mark.parametrize(
@@ -267,7 +283,11 @@ def test_host_bucket_tells_the_style(files, host_bucket, style):
 )
 def test_the_strongest_style_counts(files, environ, config, options, expected):
     files.write(config=f"[default]\n{config}\n")
-    url = "https://bucket.s3.us-east-1.amazonaws.com" if expected == "virtual" else "https://s3.us-east-1.amazonaws.com"
+    url = (
+        "https://bucket.s3.us-east-1.amazonaws.com"
+        if expected == "virtual"
+        else "https://s3.us-east-1.amazonaws.com"
+    )
     assert files.url(environ=environ.items(), **options) == (url, expected)
 
 
@@ -281,7 +301,9 @@ def test_the_strongest_style_counts(files, environ, config, options, expected):
         ({"addressing_style": "path"}, ("https://h.test:1/base", "path")),
     ],
 )
-def test_the_bucket_goes_before_an_endpoint_unless_obstores_flag_says_that_it_is_there(files, options, expected):
+def test_the_bucket_goes_before_an_endpoint_unless_obstores_flag_says_that_it_is_there(
+    files, options, expected
+):
     assert files.url(endpoint="https://h.test:1/base", **options) == expected
 
 
@@ -298,7 +320,7 @@ def test_an_unknown_style_is_refused_and_named_unlike_in_htslib(files, value):
     "environ", [{"HTS_S3_ADDRESS_STYLE": "path", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true"}]
 )
 def test_a_contradiction_in_the_environment_is_named_unless_code_decides(files, environ):
-    with pytest.raises(GenericError, match="HTS_S3_ADDRESS_STYLE.*AWS_VIRTUAL_HOSTED_STYLE_REQUEST"):
+    with pytest.raises(GenericError, match=r"HTS_S3_ADDRESS_STYLE.*AWS_VIRTUAL_HOSTED_STYLE_REQUEST"):
         files.settings(environ=environ.items())
     assert files.url(environ=environ.items(), addressing_style="virtual")[1] == "virtual"
 
@@ -310,7 +332,10 @@ SWITCHED = {
     "use_dualstack_endpoint": "https://s3.dualstack.us-east-1.amazonaws.com",
     "use_fips_endpoint": "https://s3-fips.us-east-1.amazonaws.com",
 }
-VARIABLES = {"use_dualstack_endpoint": "AWS_USE_DUALSTACK_ENDPOINT", "use_fips_endpoint": "AWS_USE_FIPS_ENDPOINT"}
+VARIABLES = {
+    "use_dualstack_endpoint": "AWS_USE_DUALSTACK_ENDPOINT",
+    "use_fips_endpoint": "AWS_USE_FIPS_ENDPOINT",
+}
 
 
 @pytest.mark.parametrize("name", SWITCHED)
@@ -339,7 +364,9 @@ def test_path_style_of_no_weight_yields_to_acceleration_and_arns(files):
     environ = [("HTS_S3_ADDRESS_STYLE", "path")]
     assert files.url(environ=environ, use_accelerate_endpoint=True)[0] == SWITCHED["use_accelerate_endpoint"]
     arn = "arn:aws:s3:us-west-2:123456789012:accesspoint/p"
-    assert files.url(arn, environ=environ)[0] == "https://p-123456789012.s3-accesspoint.us-west-2.amazonaws.com"
+    assert (
+        files.url(arn, environ=environ)[0] == "https://p-123456789012.s3-accesspoint.us-west-2.amazonaws.com"
+    )
 
 
 # ---- version of the signature ----

@@ -1,7 +1,7 @@
 """Wrong regions, redirects and clocks: what is corrected, once, and what never leaves for another host.
 
-AWS's names are led by a CONNECT proxy to the verifying server, which shows a certificate for them. What is learnt
-of a bucket is known to the whole process: so each test has buckets of its own.
+AWS's names are led by a CONNECT proxy to the verifying server, which shows a certificate for them. What is
+learnt of a bucket is known to the whole process: so each test has buckets of its own.
 """
 
 from __future__ import annotations
