@@ -26,6 +26,7 @@ PATHS = "python/test_paths.py::test_"
 PUT = "python/test_put.py::test_"
 LIST = "python/test_list.py::test_"
 KEYS = "python/test_credentials.py::test_"
+CHAIN = "credentials/test_"
 URL = "python/test_url.py::test_"
 BODIES = "faults/test_bodies.py::test_"
 RETRIES = "faults/test_retries.py::test_"
@@ -331,9 +332,28 @@ ROWS = {
         [f"{DIFFER}obstore_shows_all_of_its_bytes"],
         ["python/test_bytes.py::test_the_repr_of_much_is_short_and_tells_how_much"],
     ),
-    "credential chain: web identity, containers, instances": (
-        [f"{DIFFER}obstore_has_a_chain_of_credentials"],
-        [f"{OPTIONS}an_unbuilt_source_of_credentials_matters_only_where_nothing_is_stronger"],
+    "profiles, SSO, `credential_process`, s3cfg, awssecret": (
+        [f"{DIFFER}obstore_knows_no_files_of_credentials"],
+        [
+            f"{CHAIN}chain.py::test_the_first_source_that_is_there_answers",
+            f"{CHAIN}sources.py::test_a_login_gives_keys",
+            f"{CHAIN}sources.py::test_a_program_gives_keys",
+        ],
+    ),
+    "keys half in code, half in the environment": (
+        [f"{OPTIONS}obstore_combines_keys_of_code_and_environment"],
+        [f"{OPTIONS}keys_of_code_and_environment_are_never_mixed"],
+    ),
+    "a container's token file that ends its line": (
+        [f"{DIFFER}obstore_panics_at_a_container_s_token_that_ends_its_line"],
+        [f"{CHAIN}sources.py::test_a_container_s_token_with_its_line_ends"],
+    ),
+    "`http://` for `endpoint_url_sts`": (
+        [f"{DIFFER}obstore_takes_no_http_for_sts"],
+        [
+            f"{CHAIN}sources.py::test_web_identity_by_options_and_variables",
+            f"{CHAIN}sources.py::test_http_for_sts_must_be_allowed",
+        ],
     ),
 }
 

@@ -88,19 +88,22 @@ def gateway(kind, names):
     return at(f"radosgw/test_{kind}", names)
 
 
-CHAIN = options(
-    "every_spelling_gives_the_canonical_key"
-    " an_unbuilt_source_of_credentials_matters_only_where_nothing_is_stronger"
-    " an_unbuilt_source_in_the_environment_fails_the_first_request_only"
-)
-"""Sources of credentials other than keys and providers: refused by name, in a later version built."""
+def chain(names):
+    """Name tests of the sources of credentials, besides that of where they are looked for."""
+    return [
+        *options(
+            "every_spelling_gives_the_canonical_key an_option_of_the_chain_changes_where_keys_are_looked_for"
+        ),
+        *at("credentials/test_sources", names),
+    ]
 
-ACCEPTED = options("every_spelling_gives_the_canonical_key obstore_has_every_spelling_too")
-"""Details of these sources: taken, shown, pickled."""
+
+WEB_IDENTITY = chain("web_identity_by_options_and_variables")
+CONTAINER = chain("a_container_by_a_path a_container_s_token_with_its_line_ends")
 
 KEYS = {
     "access_key_id": [
-        *options("static_keys_from_code_and_environment_are_combined_key_by_key an_empty_key_is_refused"),
+        *options("keys_of_code_and_environment_are_never_mixed an_empty_key_is_refused"),
         *gateway("signatures", "wrong_keys_are_refused_with_the_servers_code"),
     ],
     "secret_access_key": [
@@ -112,6 +115,11 @@ KEYS = {
         *at("python/test_credentials", "a_token_is_sent_and_signed"),
         *gateway("tokens", "calls_with_a_session_token"),
     ],
+    "profile": at(
+        "credentials/test_chain",
+        "a_profile_in_code_is_stronger_than_keys_of_the_environment"
+        " a_profile_that_is_in_no_file_is_an_error_and_nobody_else_s_keys_are_taken",
+    ),
     "region": options(
         "which_region_is_used obstore_signs_for_the_same_region regions a_bad_region_is_refused"
     ),
@@ -134,8 +142,8 @@ KEYS = {
         *options("a_bucket_that_no_host_can_carry_is_refused_for_virtual_hosting"),
     ],
     "s3_express": express("all_operations_go_in_one_session a_bucket_has_to_name_its_zone"),
-    "imdsv1_fallback": ACCEPTED,
-    "metadata_endpoint": ACCEPTED,
+    "imdsv1_fallback": chain("version_1_only_when_asked_for"),
+    "metadata_endpoint": chain("where_the_metadata_is an_instance_gives_keys_by_version_2"),
     "unsigned_payload": [
         *s3("bodies_are_signed_unless_they_are_left_out"),
         *gateway(
@@ -148,13 +156,13 @@ KEYS = {
         *options("an_unknown_checksum_is_refused"),
     ],
     "verify_checksums": checksums("what_is_read_is_verified wrong_bytes_are_a_checksum_error"),
-    "container_credentials_relative_uri": CHAIN,
-    "container_credentials_full_uri": CHAIN,
-    "container_authorization_token_file": CHAIN,
-    "web_identity_token_file": CHAIN,
-    "role_arn": CHAIN,
-    "role_session_name": ACCEPTED,
-    "endpoint_url_sts": ACCEPTED,
+    "container_credentials_relative_uri": CONTAINER,
+    "container_credentials_full_uri": CONTAINER,
+    "container_authorization_token_file": CONTAINER,
+    "web_identity_token_file": WEB_IDENTITY,
+    "role_arn": WEB_IDENTITY,
+    "role_session_name": WEB_IDENTITY,
+    "endpoint_url_sts": WEB_IDENTITY,
     "skip_signature": [
         *s3("without_a_signature_there_is_no_header_of_amazons"),
         *operations("a_public_bucket_needs_no_credentials_but_a_signed_url_does"),
