@@ -154,8 +154,9 @@ class Client:
         """Ask the provider, and hand its answer or its failure to the core. Runs on a thread of its own."""
         assert self.provider is not None
         try:
-            if self.settings.sources is not None and lib.s3ext_client_is_refused(self.handle):
-                self.provider.note_refusal()  # type: ignore[attr-defined] # it is a chain, which keeps its keys
+            note_refusal = getattr(self.provider, "note_refusal", None)
+            if note_refusal is not None and lib.s3ext_client_is_refused(self.handle):
+                note_refusal()  # A chain gives the keys that it has until it hears of this.
             answer = self.provider()
             if hasattr(answer, "__await__"):
                 answer = _await_provider(answer, self.loop)

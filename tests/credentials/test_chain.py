@@ -6,13 +6,16 @@ import copy
 import os
 import pickle
 import time
+from datetime import timedelta
 
 import pytest
 
 from s3ext._clients import client_for
 from s3ext._credentials.chain import STEPS, Chain
 from s3ext.exceptions import UnauthenticatedError
+from s3ext.store import S3Store
 from tests.credentials.tools import connect, run_script, section, source_of
+from tests.server import REGION, VerifyingServer
 
 WEB, ROLE = "canary-web-token", "arn:aws:iam::123456789012:role/r"
 
@@ -366,3 +369,34 @@ def test_off_the_cloud_the_search_ends_soon(home, server):
     with pytest.raises(UnauthenticatedError, match=r"instance metadata: no connection to 127.0.0.1:9"):
         connect(server).head("k")
     assert time.monotonic() - begun < 5
+
+
+# ---- together with other things ----
+
+
+def test_urls_are_signed_with_keys_of_the_chain(home, server, services, way):
+    lay_container(home, services)
+    store = connect(server)
+    url = way(store, "sign", "GET", "k", timedelta(minutes=5))
+    assert services.given[0] in url
+    assert len(services.requests) == 1
+
+
+def test_sessions_of_s3_express_begin_with_keys_of_the_chain(home, services):
+    with VerifyingServer(buckets=("b--use1-az4--x-s3",), min_part_size=0) as server:
+        services.server = server
+        lay_container(home, services)
+        store = connect(server, "b--use1-az4--x-s3", s3_express=True)
+        store.put("k", b"data")
+        assert bytes(store.get("k").bytes()) == b"data"
+        assert len(services.requests) == 1
+        assert not server.errors
+
+
+def test_a_store_by_url_may_have_a_profile(home, server, services):
+    lay_profile(home, services)
+    home.write("credentials", section("mine", services.keys()[:3]))
+    store = S3Store.from_url(
+        f"{server.url}/bucket", profile="mine", region=REGION, client_options={"allow_http": True}
+    )
+    assert source_of(store).startswith("profile 'mine'")

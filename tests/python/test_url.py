@@ -526,6 +526,15 @@ def test_obstore_ignores_the_user_part(url):
     assert obstore().S3Store.from_url(url).config == {"bucket": "b"}
 
 
+@pytest.mark.parametrize("url", ["s3+http://b/x", "s3+https://b/x"])
+def test_obstore_does_not_know_our_schemes(url):
+    assert outcome(obstore().S3Store.from_url, url) == (None, "GenericError")
+
+
+def test_obstore_ignores_a_version():
+    assert obstore().S3Store.from_url("s3://b/p?versionId=1").prefix == "p"
+
+
 def test_keys_of_a_url_are_those_of_the_store_and_are_shown_to_nobody():
     store = S3Store.from_url("s3://ID:SECRET%2F:TOKEN@b/p")
     assert (store._settings.access_key_id, store._settings.secret_access_key) == ("ID", "SECRET/")
