@@ -51,7 +51,10 @@ def _ask_agent(context: Context, url: str, label: str) -> Keys:
 
     from s3ext._credentials.services import ask, object_of, service_client  # noqa: PLC0415 - the same
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # Whose words may show a password in it.
+        raise GenericError(f"{label} is not a URL") from None
     _check_host(parts.scheme, parts.hostname, label)
     client = service_client(
         context,

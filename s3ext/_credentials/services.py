@@ -233,7 +233,7 @@ def _refusal(answer: Answer, action: str, host: str, source: str, secret: str | 
             said = said or dict(leaves(answer.body, root))
         except ValueError:  # A proxy's page: the status tells.
             continue
-    message = said.get("Message", "")[:300]
+    message = " ".join(said.get("Message", "").split())[:300]
     if secret:
         message = message.replace(secret, "***")
     words = [str(answer.status), said.get("Code", ""), message]

@@ -346,6 +346,9 @@ def test_the_log_tells_the_source_where_there_is_a_log(home, server, services, c
     lay_profile(home, services)
     source_of(connect(server))
     assert "credentials from profile 'default' in " in caplog.text
+    lay_environment(home, services)
+    connect(server)
+    assert "credentials from the environment: AWS_ACCESS_KEY_ID" in caplog.text
     assert "canary" not in caplog.text
 
 

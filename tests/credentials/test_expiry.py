@@ -189,9 +189,12 @@ def test_the_last_good_keys_are_used_until_they_end(home, chain, clock):
     home.write("credentials", "[default]\nhalf written\n")
     assert chain()["access_key_id"] == "A1"
     Path(path).unlink()
-    clock.go(seconds=29)
+    clock.go(seconds=28)
     assert chain()["access_key_id"] == "A1"
-    clock.go(seconds=2)
+    lay(home, "A0", clock.time - timedelta(hours=1))
+    assert chain()["access_key_id"] == "A1"
+    Path(path).unlink()
+    clock.go(seconds=3)
     with pytest.raises(UnauthenticatedError, match="profile: there is no profile 'default'"):
         chain()
     lay(home, "A1", ends)

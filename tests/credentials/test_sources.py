@@ -558,6 +558,7 @@ def test_which_hosts_a_container_s_url_may_name(uri, allowed):
 
 CONTAINERS = {
     "host": ({"FULL_URI": "http://user:canary@10.0.0.1/x"}, None, "names the host '10.0.0.1' without TLS"),
+    "no url": ({"FULL_URI": "http://[canary"}, None, "container_credentials_full_uri is not a URL"),
     "user": ({"FULL_URI": "http://user:canary@127.0.0.1/x"}, None, "has a user"),
     "relative": ({"RELATIVE_URI": "@evil.example/x"}, None, "must be a path that begins with '/'"),
     "status": ({}, (404, "canary"), "container credentials at 127.0.0.1:.* were refused with status 404"),
