@@ -307,7 +307,7 @@ def open_url(
             "retry_config": retry_config,
             "credential_provider": credential_provider,
         },
-        config=config,  # type: ignore[arg-type] # a dictionary
+        config=config,
         kwargs=kwargs,
     )
 
