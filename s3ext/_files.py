@@ -233,6 +233,15 @@ class Content:
         self.at = end
         return data
 
+    def read_rest(self) -> Steps[bytes]:
+        """Read all that follows, as bytes."""
+        start, end = self.at, self.size
+        have = self._held(start, end)
+        at = start + len(have)
+        rest = (yield from self._fetch(at, end)) if at < end else Bytes()
+        self.at = max(start, end)
+        return b"".join((have, rest))
+
     def read_some(self, size: int | None) -> Steps[Bytes]:
         """Read at most so many bytes, of the buffer or of a new one."""
         start, end = self.at, min(self.end_of(size), self.at + self.buffer_size)
@@ -579,7 +588,7 @@ class RawObject(_SyncReader, io.RawIOBase):
     def readall(self) -> bytes:
         """Read all that follows, in parallel parts."""
         with self._lock:
-            return bytes(run_sync(self._content.read(None)))
+            return run_sync(self._content.read_rest())
 
     def __repr__(self) -> str:
         return f"RawObject({self.name!r}, size={self.size})"
@@ -1051,7 +1060,7 @@ class ObjectWriter(WritableFile):
 class TextWriter(io.TextIOWrapper):
     """The text layer on an `ObjectWriter`, which loses no text without losing the object."""
 
-    buffer: ObjectWriter  # type: ignore[misc]
+    buffer: ObjectWriter
 
     def close(self) -> None:
         """Make the object of what was written; none if not all of it can be written."""

@@ -1,4 +1,5 @@
-"""The operations as functions that take the store first, as in obstore, and what tells about s3ext itself.
+"""The operations as functions that take the store first, as in obstore, `open`, which takes a URL, and what
+tells about s3ext itself.
 
 Each only calls the method of its name, where arguments, results and errors are described. The `_async`
 functions return what is to be awaited, but for `list_async`, whose result is an async iterator.
@@ -307,7 +308,7 @@ def open_url(
             "retry_config": retry_config,
             "credential_provider": credential_provider,
         },
-        config=config,  # type: ignore[arg-type] # a dictionary
+        config=config,
         kwargs=kwargs,
     )
 

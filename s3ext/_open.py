@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 __all__ = ["open_object", "open_url"]
 
 READ_LEAST = 128 * 1024
-READ_MOST = 8 * 1024 * 1024
+READ_MOST = 32 * 1024 * 1024
+"""Enough for a few parallel parts of the usual size."""
 FRONT = 64 * 1024
 """Bytes of the buffer from which small reads are served in C."""
 PART_SIZE = 10 * 1024 * 1024
