@@ -114,7 +114,7 @@ def _of_profile(context: Context, profile: Profile, asked: tuple[str, ...]) -> K
         return find_web_identity(context, profile)
     if profile.get("role_arn"):
         return assume(context, profile, of_source)
-    if profile.get("sso_session") or profile.get("sso_account_id") or profile.get("sso_role_name"):
+    if profile.get("sso_account_id") or profile.get("sso_role_name"):
         from s3ext._credentials import sso  # noqa: PLC0415 - heavy, and few profiles need it
 
         return sso.find(context, profile)

@@ -273,6 +273,7 @@ def lay_keys(home, services, **more):
     home.write("credentials", section("default", services.keys()[:3], **more))
 
 
+@pytest.mark.smoke
 def test_an_upload_whose_keys_in_a_file_end_in_the_middle_is_completed(home, server, services, way):
     data = pattern(SIZE)
     lay_keys(home, services)
@@ -304,13 +305,13 @@ def test_a_read_in_a_thousand_parts_whose_keys_end_in_the_middle_goes_on(home, s
 
 
 def test_keys_near_their_end_are_renewed_while_requests_go_on(home, server, services):
-    services.life = timedelta(seconds=3)
+    services.life = timedelta(seconds=5)
     home.set(AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{services.url}/container")
     store = connect(server)
     store.put("k", b"1")
     assert len(services.requests) == 1
     services.life = timedelta(hours=1)
-    until = time.monotonic() + 10 * SLOW
+    until = time.monotonic() + 20 * SLOW
     while len(services.requests) < 2 and time.monotonic() < until:
         store.put("k", b"2")
     assert len(services.requests) == 2
