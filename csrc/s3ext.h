@@ -95,6 +95,7 @@ struct s3ext_client_config {
     const char *bucket;
     const char *region;
     const char *service;   /* that requests are signed for; NULL: "s3" */
+    int signature_v2;      /* 1: sign with version 2, for servers that know no other */
     int express_session;   /* 1: the keys are those of an S3 Express session */
     int bucket_in_host;    /* 1: virtual-hosted style, the path does not name the bucket */
     int region_may_change; /* 1: an AWS endpoint; a wrong region is corrected from the answer */
@@ -230,11 +231,12 @@ s3ext_op *s3ext_op_put(s3ext_client *client, const char *key, size_t key_size, c
  * A multipart upload, aborted on every failure. With `body`, the core cuts it into parts of
  * `part_size` (larger if 10,000 would not do). With body NULL it is fed: see s3ext_upload_* below;
  * `size` is 0 then if it is not known, and parts become larger as there are more of them. At most
- * `window` parts are in flight.
+ * `window` parts are in flight. With `if_absent` the upload ends with PRECONDITION when there is an
+ * object by the time that all parts are there.
  */
 s3ext_op *s3ext_op_upload(s3ext_client *client, const char *key, size_t key_size,
                           const char *headers, size_t headers_size, const void *body, uint64_t size,
-                          uint64_t part_size, uint32_t window);
+                          uint64_t part_size, uint32_t window, int if_absent);
 
 s3ext_op *s3ext_op_delete(s3ext_client *client, const char *key, size_t key_size,
                           const char *headers, size_t headers_size, const char *query,

@@ -5,7 +5,8 @@ Where a value comes from, the strongest first:
     keyword arguments, `config=`, the positional bucket   one level: giving an option twice is an error
     the URL of `from_url`                                 below `config=`; in conflict with keyword arguments
     `credential_provider.config`
-    the environment, `AWS_*` and `S3EXT_*`                never shown, never pickled; empty counts as unset
+    the environment, `AWS_*`, `S3EXT_*`, `HTS_S3_*`       never shown, never pickled; empty counts as unset
+    a profile of the shared files                         `_targets.py` says what of it; likewise
 
 `client_options=` given, even empty, shuts out every client option of `AWS_*` variables. A default region from
 the environment beats one that was given, as in obstore; an endpoint that was given beats both of the
@@ -18,7 +19,7 @@ Invariants: a secret is in no error; a value is kept as it was given, and parsed
 from __future__ import annotations
 
 from s3ext._kinds import Certificates, Headers, Mode, Proxy, milliseconds
-from s3ext._options import BY_NAME, CLIENT, CLIENT_KEYS, CONFIG_KEYS, VARIABLES
+from s3ext._options import BY_NAME, CLIENT, CLIENT_KEYS, CONFIG_KEYS, PRESENCE, VARIABLES
 from s3ext._paths import shown
 from s3ext.exceptions import GenericError, UnknownConfigurationKeyError
 
@@ -39,10 +40,13 @@ __all__ = [
     "from_code",
     "from_environment",
     "from_provider",
+    "over_url",
 ]
 
 _UNKNOWN_KEY = "Configuration key: '{}' is not valid for store 'S3'."
 _UNKNOWN_CLIENT_KEY = "Invalid key: {}."
+# What says whose keys to use, and may stand in a URL.
+_KEYS = frozenset({"access_key_id", "secret_access_key", "session_token", "profile"})
 ENVIRONMENT = "environment"
 """The source of what nobody gave in code."""
 
@@ -145,7 +149,7 @@ def _items(name: str, values: object) -> Iterable[tuple[object, object]]:
 
 
 def canonical_config(config: Mapping[str, object] | None) -> dict[str, object]:
-    """Give the keys of a `config=` dictionary their canonical names; `from_url` lays it over the URL's.
+    """Give the keys of a `config=` dictionary their canonical names.
 
     Args:
         config: What the caller gave.
@@ -156,6 +160,30 @@ def canonical_config(config: Mapping[str, object] | None) -> dict[str, object]:
         TypeError: A key is not a str, or a value has the wrong type.
     """
     return {name: value.text for name, value in from_code(config=config).items()}
+
+
+def over_url(
+    named: Mapping[str, str], config: Mapping[str, object] | None, kwargs: Mapping[str, object]
+) -> dict[str, object]:
+    """Lay a `config=` dictionary over what a URL says; keys of both are never mixed.
+
+    Args:
+        named: What the URL says.
+        config: What the caller gave.
+        kwargs: What goes with it as keyword arguments, to be looked at only.
+
+    Raises:
+        GenericError: An option is given twice, or keyword arguments give keys to a URL that has some.
+        UnknownConfigurationKeyError: There is no such option.
+        TypeError: A key is not a str, or a value has the wrong type.
+    """
+    given, beside = canonical_config(config), canonical_config(kwargs)
+    if not _KEYS.isdisjoint(named):
+        if clash := sorted(_KEYS & beside.keys()):
+            raise GenericError(f"Duplicate keys provided: the URL has some, and {clash[0]} is given as well")
+        if not _KEYS.isdisjoint(given):
+            named = {name: value for name, value in named.items() if name not in _KEYS}
+    return {**named, **given}
 
 
 def from_code(
@@ -186,12 +214,12 @@ def from_environment(environ: Mapping[str, str], *, client: bool) -> dict[str, G
     """Take the options that the environment sets; AWS's names of client options only if `client`."""
     found: dict[str, tuple[int, Given]] = {}
     for name in environ:
-        if not name.startswith(("AWS_", "S3EXT_")):
+        if not name.startswith(("AWS_", "S3EXT_", "HTS_S3_")):
             continue
         option, rank = VARIABLES.get(name.lower(), (None, 0))
         if option is None or (option.section == CLIENT and not client and not option.ours):
             continue
-        value = environ[name]
+        value = PRESENCE.get(name) or environ[name]
         if value and (option.name not in found or rank < found[option.name][0]):
             found[option.name] = rank, Given(option, name, value, ENVIRONMENT)
     return {name: given for name, (_, given) in found.items()}
@@ -225,8 +253,25 @@ class Values:
     def __init__(self, given: dict[str, Given], environment: dict[str, Given]) -> None:
         self.given = given
         self.environment = environment
+        self.profile: dict[str, Given] = {}
         self._found = {**environment, **given}
         self._parsed = {name: value.parse() for name, value in self._found.items()}
+
+    def add_profile(self, profile: dict[str, Given]) -> None:
+        """Add the weakest values: those of a profile of the shared files.
+
+        Raises:
+            GenericError: One that counts is wrong.
+        """
+        self.profile = profile
+        for name, value in profile.items():
+            if name not in self._found:
+                self._found[name] = value
+                self._parsed[name] = value.parse()
+
+    def levels(self) -> tuple[dict[str, Given], dict[str, Given], dict[str, Given]]:
+        """Return what code, environment and profile give."""
+        return self.given, self.environment, self.profile
 
     def source(self, name: str) -> Given | None:
         return self._found.get(name)

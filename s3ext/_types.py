@@ -117,8 +117,26 @@ class S3Options(TypedDict, total=False):
     """Like `endpoint`, and stronger."""
     aws_endpoint_url_s3: str
     """`endpoint_url_s3`, as obstore spells it."""
+    host: str
+    """Server as `"<host>[:<port>]"`, where no endpoint is named."""
+    scheme: Literal["https", "http"] | str
+    """Scheme of requests; default the endpoint's, else `"https"`."""
     virtual_hosted_style_request: bool | str
     """Whether the bucket is named in the host; default False: in the path."""
+    addressing_style: Literal["auto", "path", "virtual"] | str
+    """Where the bucket is named: in the path (default), before the endpoint's host, or there if it fits."""
+    use_accelerate_endpoint: bool | str
+    """Whether transfer acceleration is used; default False."""
+    use_dualstack_endpoint: bool | str
+    """Whether endpoints with IPv6 are used; default False."""
+    use_fips_endpoint: bool | str
+    """Whether endpoints that meet FIPS 140 are used; default False."""
+    use_arn_region: bool | str
+    """Whether the region of an access point's ARN replaces another one; default True."""
+    ignore_configured_endpoint_urls: bool | str
+    """Whether endpoint URLs of the environment and of profiles are ignored; default False."""
+    signature_version: Literal["v4", "v2"] | str
+    """Version of the signature; default `"v4"`."""
     s3_express: bool | str
     """Whether this is a directory bucket of S3 Express One Zone; default False."""
     imdsv1_fallback: bool | str
@@ -240,6 +258,38 @@ class ClientConfig(TypedDict, total=False):
 
 class S3Keywords(S3Options, ClientConfig, total=False):
     """What a store's constructor takes as keyword arguments; `bucket` is a parameter of its own."""
+
+
+class OpenOptions(TypedDict, total=False):
+    """What `S3Store.open` takes as keyword arguments."""
+
+    buffering: int
+    """0 to read without a buffer, 1 for text by lines; else the bytes of the buffer."""
+    encoding: str | None
+    """Encoding of text."""
+    errors: str | None
+    """What is done about what is no such text."""
+    newline: str | None
+    """How line ends are read and written."""
+    block_size: int | None
+    """Bytes that a request brings at least, or bytes of a part."""
+    version: str | None
+    """The version to read."""
+
+
+class OpenUrlOptions(S3Keywords, total=False):
+    """What `s3ext.open` takes as keyword arguments: options of files, and those of stores."""
+
+    buffering: int
+    """As for `S3Store.open`; and so on."""
+    encoding: str | None
+    errors: str | None
+    newline: str | None
+    block_size: int | None
+    config: S3Config | None
+    client_options: ClientConfig | None
+    retry_config: RetryConfig | None
+    credential_provider: S3CredentialProvider | None
 
 
 class BackoffConfig(TypedDict, total=False):

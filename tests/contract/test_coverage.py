@@ -136,6 +136,10 @@ KEYS = {
     "endpoint_url_s3": options(
         "which_endpoint_is_used an_endpoint_in_code_is_not_redirected_by_the_environment_unlike_obstores"
     ),
+    "scheme": at(
+        "python/test_url",
+        "the_scheme_of_a_url_is_for_its_store_alone keys_a_profile_and_a_scheme_come_from_the_url",
+    ),
     "virtual_hosted_style_request": [
         *s3("requests_go_to_the_endpoints_path_in_both_styles"),
         *gateway("urls", "all_calls_go_to_virtual_hosts"),
@@ -379,6 +383,16 @@ PUBLIC = {
             "urls", "signed_urls_do_what_they_are_for an_expired_url_is_refused a_changed_url_is_refused"
         ),
     ],
+    "open": at(
+        "python/test_open",
+        "a_binary_file_does_what_pythons_does a_text_file_does_what_pythons_does"
+        " a_profile_of_the_url_gives_the_keys a_mode_that_is_none_is_refused_as_by_python",
+    ),
+    "ObjectWriter": at(
+        "python/test_open",
+        "what_is_written_is_there_whole_or_not_at_all a_closed_writer_is_as_pythons"
+        " what_exists_is_not_created_again a_file_that_is_dropped_makes_no_object",
+    ),
     "open_reader": files("a_read_gives_as_many_bytes_as_were_asked_for positions_are_as_in_files"),
     "open_writer": files("less_than_a_buffer_is_one_request more_goes_in_parts_of_a_buffer"),
     "ReadableFile": files(

@@ -232,6 +232,22 @@ def test_obstore_does_not_correct_the_region(server):
     assert len(server.requests) == 1
 
 
+def test_obstore_reads_no_files(monkeypatch, tmp_path):
+    (tmp_path / "config").write_text("[default]\nregion = eu-west-3\nendpoint_url = https://profile.test\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    store = obstore().S3Store("b", access_key_id="AK", secret_access_key="SK")
+    url = obstore("").sign(store, "GET", "k", timedelta(minutes=1))
+    assert url.startswith("https://s3.us-east-1.amazonaws.com/b/k?")
+    assert "%2Fus-east-1%2Fs3%2F" in url
+
+
+def test_obstore_knows_no_arns():
+    arn = "arn:aws:s3:us-west-2:123456789012:accesspoint/p"
+    store = obstore().S3Store(arn, access_key_id="AK", secret_access_key="SK", region="us-west-2")
+    url = obstore("").sign(store, "GET", "k", timedelta(minutes=1))
+    assert url.startswith(f"https://s3.us-west-2.amazonaws.com/{arn}/k?")
+
+
 def test_obstore_does_not_learn_the_clock(server):
     server.put("k", b"data")
     server.clock_offset = 3600
