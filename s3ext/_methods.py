@@ -60,10 +60,10 @@ if TYPE_CHECKING:
     from s3ext._files import (
         AsyncReadableFile,
         AsyncWritableFile,
-        ObjectWriter,
         ReadableFile,
         WritableFile,
     )
+    from s3ext._open import ObjectWriter
     from s3ext._requests import GetRequest
     from s3ext._types import (
         Attributes,
