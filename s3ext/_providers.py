@@ -133,7 +133,7 @@ def _overdue() -> TimeoutError:
 
 
 def _without_our_frames(error: BaseException) -> BaseException:
-    """Let an error's traceback begin in the provider: our frames hold its answer, and in a circle the error."""
+    """Let an error's traceback begin in the provider: our frames may hold its answer."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
@@ -246,7 +246,12 @@ def _in_loop(loop: AbstractEventLoop, awaitable: Awaitable[object], deadline: fl
     import asyncio  # noqa: PLC0415 - only async providers need it
     from concurrent.futures import CancelledError  # noqa: PLC0415 - the same
 
-    future = asyncio.run_coroutine_threadsafe(_result(awaitable), loop)
+    work = _result(awaitable)
+    try:
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+    except RuntimeError:  # It was closed this very moment.
+        work.close()
+        raise _LoopLostError from None
     while True:
         try:
             return future.result(LOOP_PATIENCE)

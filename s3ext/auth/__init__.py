@@ -4,8 +4,8 @@
     aiobotocore.py   AiobotocoreCredentialProvider: what an aiobotocore session finds
     earthdata.py     NASA Earthdata's keys; sync on requests, async on aiohttp
 
-The names, arguments and results are obstore's (`obstore.auth`) where it has them. A provider is a callable for
-`credential_provider=`. Invariant: no repr shows keys, tokens or passwords.
+The names, arguments and results are obstore's (`obstore.auth`) where it has them. A provider is a callable
+for `credential_provider=`. Invariant: no repr shows keys, tokens or passwords.
 """
 
 from __future__ import annotations
@@ -20,4 +20,5 @@ def missing(module: str, error: ImportError) -> ImportError:
         module: The module that needs it.
         error: What importing it raised.
     """
-    return ImportError(f"{module} needs {error.name}: pip install 's3ext[auth]'", name=error.name)
+    library = (error.name or "a library").partition(".")[0]
+    return ImportError(f"{module} needs {library}: pip install 's3ext[auth]'", name=library)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from s3ext.auth import missing
 
 try:
-    from aiobotocore.session import get_session
+    from aiobotocore.session import get_session  # type: ignore[import-untyped]
 except ImportError as error:
     raise missing(__name__, error) from None
 
@@ -45,9 +45,7 @@ class AiobotocoreCredentialProvider:
     session: AioSession
     ttl: timedelta
 
-    def __init__(
-        self, session: AioSession | None = None, *, ttl: timedelta = timedelta(minutes=30)
-    ) -> None:
+    def __init__(self, session: AioSession | None = None, *, ttl: timedelta = timedelta(minutes=30)) -> None:
         self.session = get_session() if session is None else session
         region = self.session.get_config_variable("region")
         self.config = {} if region is None else {"region": region}

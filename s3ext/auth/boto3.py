@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from s3ext.auth import missing
 
 try:
-    import boto3
+    import boto3  # type: ignore[import-untyped]
 except ImportError as error:
     raise missing(__name__, error) from None
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NotRequired, TypedDict, Unpack
 
-    import botocore.credentials
-    import botocore.session
+    import botocore.credentials  # type: ignore[import-untyped]
+    import botocore.session  # type: ignore[import-untyped]
 
     from s3ext.store import S3Config, S3Credential
 
@@ -95,8 +95,8 @@ class Boto3CredentialProvider:
         credentials = session.get_credentials()
         if credentials is None:
             raise ValueError(
-                "Received None from session.get_credentials: boto3 finds no credentials in the environment, the "
-                "shared files (AWS_PROFILE) or the machine's metadata"
+                "Received None from session.get_credentials: boto3 finds no credentials in the environment, "
+                "the shared files (AWS_PROFILE) or the machine's metadata"
             )
         self.config = _config(session)
         self.credentials = credentials
