@@ -39,10 +39,16 @@ def search(folder, target, sources, seeds, tokens=()):
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
     def run(*command):
-        return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, env=environment, cwd=folder, capture_output=True, text=True, check=False
+        )
 
     program = folder / target
-    files = [CSRC.parent / f"tests/pure/{target}.c", *sorted(CSRC.glob("base/*.c")), *(CSRC / name for name in sources)]
+    files = [
+        CSRC.parent / f"tests/pure/{target}.c",
+        *sorted(CSRC.glob("base/*.c")),
+        *(CSRC / name for name in sources),
+    ]
     built = run(clang, *FLAGS, *map(str, files), "-o", str(program), *LIBRARIES)
     if "libclang_rt.fuzzer" in built.stderr:
         pytest.skip("clang has no libFuzzer runtime")

@@ -296,6 +296,21 @@ def test_a_login_gives_what_it_gives_obstore(earthdata):
     assert mine == reference
 
 
+@pytest.mark.filterwarnings("ignore:aiohttp_retry not installed:RuntimeWarning")
+def test_the_async_provider_of_obstore_belongs_to_one_loop(earthdata):
+    theirs = obstore("auth.earthdata").NasaEarthdataAsyncCredentialProvider
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        theirs(earthdata.url, auth=TOKEN)
+
+    async def made():
+        return theirs(earthdata.url, auth=TOKEN)
+
+    provider = asyncio.run(made())
+    with pytest.raises(RuntimeError, match="loop"):
+        ask(provider)
+    asyncio.run(provider.close())
+
+
 @EARTHDATA
 def test_keys_of_earthdata_that_end_soon_are_fetched_again(server, way, earthdata, kind):
     server.put("k", b"data")
