@@ -190,8 +190,6 @@ def client_for(settings: Settings, provider: Provider | None) -> Client:
 
     Raises:
         GenericError: No request can be sent with this configuration.
-        UnauthenticatedError: There are no credentials.
-        NotSupportedError: The credentials would come from an unsupported source.
     """
     # The client holds its provider, so no other object can have this id as long as the entry exists.
     key = (settings, id(provider))
@@ -203,6 +201,10 @@ def client_for(settings: Settings, provider: Provider | None) -> Client:
 
             # It holds the client below, and that one the provider.
             provider = SessionProvider(client_for(settings.changed(express_session=False), provider))
+        elif provider is None and settings.sources is not None:
+            from s3ext._credentials.chain import Chain  # noqa: PLC0415 - only stores without keys need it
+
+            provider = Chain(settings)
         client = _clients.setdefault(key, Client(settings, provider))
     return client
 

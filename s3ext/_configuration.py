@@ -18,10 +18,10 @@ import os
 
 from s3ext._given import ENVIRONMENT, Values, from_code, from_environment, from_provider
 from s3ext._kinds import milliseconds, parse_duration, timedelta_ns
-from s3ext._options import BY_NAME, CHAIN, CLIENT, RETRY_KEYS, S3
+from s3ext._options import BY_NAME, CLIENT, RETRY_KEYS, S3
 from s3ext._paths import shown
 from s3ext._settings import FIELDS, Settings
-from s3ext.exceptions import GenericError, NotSupportedError
+from s3ext.exceptions import GenericError
 
 # The name is enough for type checkers, and importing typing would cost more than all of this module.
 TYPE_CHECKING = False
@@ -36,6 +36,11 @@ __all__ = ["Configuration", "MaskedDict", "parse_config"]
 
 # C counts retries in signed integers; more than this are without end.
 _MOST_RETRIES = 2**31 - 1
+
+_KEY_PAIR = ("access_key_id", "secret_access_key")
+
+# Keys of the environment that have it end, and are the chain's business (botocore's EnvProvider).
+_EXPIRATION = "AWS_CREDENTIAL_EXPIRATION"
 
 # Options of encryption, and the modes that they belong to.
 _ENCRYPTION = {
@@ -142,7 +147,6 @@ def parse_config(
     Raises:
         GenericError: A value is wrong, an option is given twice, the bucket or half of a key pair is missing.
         UnknownConfigurationKeyError: There is no such option.
-        NotSupportedError: The option, or this value of it, is not supported yet.
         ValueError: A value of `default_headers`, `root_certificate` or `retry_config` is wrong.
         TypeError: A key or value has the wrong type.
         OverflowError: max_retries is negative or too large.
@@ -150,10 +154,11 @@ def parse_config(
     given = from_code(bucket, config=config, kwargs=kwargs, client_options=client_options)
     for name, value in from_provider(credential_provider).items():
         given.setdefault(name, value)
-    variables = from_environment(os.environ if environ is None else environ, client=client_options is None)
+    environ = os.environ if environ is None else environ
+    variables = from_environment(environ, client=client_options is None)
     values = Values(given, variables)
     retry = _parse_retry(retry_config)
-    settings = _resolve(values, retry, has_provider=credential_provider is not None)
+    settings = _resolve(values, retry, environ, has_provider=credential_provider is not None)
     shown_client = {name: value.text for name, value in given.items() if value.option.section == CLIENT}
     return Configuration(
         settings,
@@ -164,7 +169,9 @@ def parse_config(
     )
 
 
-def _resolve(values: Values, retry: FullRetry, *, has_provider: bool) -> Settings:
+def _resolve(
+    values: Values, retry: FullRetry, environ: Mapping[str, str], *, has_provider: bool
+) -> Settings:
     bucket = _bucket(values)
     region = _region(values)
     idle = values.get("pool_max_idle_per_host")
@@ -174,7 +181,7 @@ def _resolve(values: Values, retry: FullRetry, *, has_provider: bool) -> Setting
         **_target(values, bucket, region),
         "service": "s3express" if values.flag("s3_express") else "s3",
         "express_session": values.flag("s3_express") and not values.flag("skip_signature"),
-        **_credentials(values, has_provider=has_provider),
+        **_credentials(values, environ, has_provider=has_provider),
         **_retry_settings(retry),
         **_encryption(values),
         "verify_tls": not values.flag("allow_invalid_certificates"),
@@ -202,7 +209,6 @@ def _resolve(values: Values, retry: FullRetry, *, has_provider: bool) -> Setting
                     "failed to parse default_headers: the header authorization is the signature's; "
                     "set skip_signature=True to send another"
                 )
-    _refuse_unbuilt(values, str(resolved["credentials"]))
     return Settings(resolved)
 
 
@@ -324,49 +330,53 @@ def _target(values: Values, bucket: str, region: str) -> dict[str, object]:
     }
 
 
-def _credentials(values: Values, *, has_provider: bool) -> dict[str, object]:
-    """Choose the source of credentials: a provider, static keys, none, or what the machine offers."""
+def _credentials(values: Values, environ: Mapping[str, str], *, has_provider: bool) -> dict[str, object]:
+    """Choose the source of credentials: a provider, static keys, none, or the chain.
+
+    Key, secret and token come from one place: what code gives is never filled up from the environment. A profile
+    that was asked for in code comes before the environment's keys, and these have no say in the chain then.
+    """
     skip = values.flag("skip_signature")
     found: dict[str, object] = {
         "access_key_id": None,
         "secret_access_key": None,
         "session_token": None,
-        "unbuilt_source": None,
+        "sources": None,
         "credentials": "none" if skip else "chain",
     }
-    key, secret = values.source("access_key_id"), values.source("secret_access_key")
+    in_code = any(name in values.given for name in _KEY_PAIR)
+    table = values.given if in_code else {} if "profile" in values.given else values.environment
+    key, secret, token = (table.get(name) for name in (*_KEY_PAIR, "session_token"))
     half = (key or secret) if key is None or secret is None else None
     # Half a pair that just happens to be in the environment harms nobody who does not use it.
     if half is not None and not (half.source == ENVIRONMENT and (skip or has_provider)):
         missing = "SecretAccessKey" if secret is None else "AccessKeyId"
         other = "secret_access_key" if secret is None else "access_key_id"
+        beside = "" if half.source == ENVIRONMENT else "; what the environment has goes with no key of code"
         raise GenericError(
-            f"Generic S3 error: Missing {missing}: {half.label} is set; give {other} too, or neither"
+            f"Generic S3 error: Missing {missing}: {half.label} is set; give {other} too, or neither{beside}"
+        )
+    alone = None if in_code or has_provider or skip else values.given.get("session_token")
+    if alone is not None and alone.text:
+        raise GenericError(
+            f"Generic S3 error: Missing AccessKeyId: {alone.label} is set; give access_key_id and "
+            f"secret_access_key with it"
         )
     if has_provider:
         found["credentials"] = "provider"
-    elif key is not None and secret is not None:
+    elif key is not None and secret is not None and not (not in_code and environ.get(_EXPIRATION) and not skip):
         if not key.text or not secret.text:
             empty = secret if key.text else key
             raise GenericError(f"Generic S3 error: {empty.label} is empty; give a key pair or none")
         found["access_key_id"] = key.text
         found["secret_access_key"] = secret.text
-        found["session_token"] = values.text("session_token") or None
+        found["session_token"] = None if token is None else token.text or None
         found["credentials"] = "none" if skip else "static"
     elif not skip:
-        sources = [value.key for value, _ in values.present() if value.option.effect == CHAIN]
-        found["unbuilt_source"] = sources[0] if sources else None
+        from s3ext._credentials.sources import sources_of
+
+        found["sources"] = sources_of(values, environ)
     return found
-
-
-def _refuse_unbuilt(values: Values, credentials: str) -> None:
-    """Refuse a source of credentials that code asks for and that is not built."""
-    for given, _ in values.present():
-        if given.option.effect == CHAIN and credentials == "chain" and given.source != ENVIRONMENT:
-            visible = given.option.kind.mask(given.text)
-            raise NotSupportedError(
-                f"the option {given.label} is not supported yet (given {visible}); leave it out"
-            )
 
 
 def _parse_retry(retry_config: object) -> FullRetry:

@@ -62,6 +62,7 @@ _SSE_C = "a form of Server Side Encryption"
 """Part of what S3 says of an object whose key the request lacks."""
 
 CREDENTIAL_CODES = frozenset({"CREDENTIALS", "UNAUTHENTICATED"})
+_ABOUT_KEYS = CREDENTIAL_CODES | {"PERMISSION_DENIED"}
 
 _classes: dict[int, type[Exception]] = {}
 
@@ -103,9 +104,16 @@ def failure(
     target = bucket if key is None else f"{bucket}/{key}"
     answer = " ".join(str(part) for part in (status, s3_code) if part)
     said = text(view.message) or text(lib.s3ext_code_text(code)) or label
+    cause = operation.client.provider_error if label in CREDENTIAL_CODES else None
+    by_chain = operation.client.settings.sources is not None
+    if by_chain and label == "CREDENTIALS" and isinstance(cause, exceptions.BaseError):
+        said = str(cause)  # The core keeps its beginning only, and the chain's end is as telling.
     details = [text(view.host) or operation.client.host, f"attempts={attempts}"]
     if request_id:
         details.append(f"request id {request_id}")
+    source = getattr(operation.client.provider, "source", None)
+    if by_chain and label in _ABOUT_KEYS and source:
+        details.append(f"keys of {source}")
     operation.end_export()
     line = f"{_VERBS.get(name, name)} {target} failed: "
     line += f"{answer}: {said}" if answer else said
@@ -129,8 +137,7 @@ def failure(
         elapsed=int(lib.s3ext_op_result(operation.handle).elapsed_ms) / 1000,
         retryable=bool(lib.s3ext_code_retryable(code)),
     )
-    if label in CREDENTIAL_CODES and operation.client.provider_error is not None:
-        error.__cause__ = operation.client.provider_error
+    error.__cause__ = cause
     return error
 
 

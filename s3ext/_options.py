@@ -5,9 +5,6 @@ typed dictionaries and the README's table all follow it. What of them counts is 
 means in `_configuration.py`, how a value is written in `_kinds.py`.
 
 Effects: `NOW` is built. `HARMLESS` is accepted and without effect so far, and no result is wrong for that.
-`CHAIN` is a source of
-credentials that is not built: given in code, it raises where nothing stronger (keys, a provider,
-skip_signature) makes it moot; from the environment, the first request does.
 """
 
 from __future__ import annotations
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BY_NAME",
-    "CHAIN",
     "CLIENT",
     "CLIENT_KEYS",
     "CONFIG_KEYS",
@@ -56,7 +52,6 @@ __all__ = [
 
 NOW = "now"
 HARMLESS = "harmless"
-CHAIN = "chain"
 
 S3 = "s3"
 CLIENT = "client"
@@ -73,7 +68,7 @@ class Option:
         aliases: Every spelling that keyword arguments and `config=` take, in lower case, the canonical first.
         environment: Every environment variable, the strongest first.
         default: The default, as one would write it; None if the option is off or has none.
-        effect: `NOW`, `HARMLESS` or `CHAIN`, see the top of this file.
+        effect: `NOW` or `HARMLESS`, see the top of this file.
         ours: Whether obstore lacks the option; such options are not in `__getnewargs_ex__`.
         obstore_name: The spelling that obstore takes.
         doc: What the option does.
@@ -152,6 +147,14 @@ OPTIONS: tuple[Option, ...] = (
         aliases=("token",),
         differs="Empty is a token.",
     ),
+    Option(
+        S3,
+        "profile",
+        _TEXT,
+        "Profile of AWS's files or s3cfg to take keys from; stronger than keys of the environment.",
+        ours=True,
+        environment=(),
+    ),
     Option(S3, "region", _TEXT, "Region of the bucket.", default="us-east-1"),
     Option(S3, "default_region", _TEXT, "Region to use where none is set; the environment's comes first."),
     Option(S3, "bucket", _TEXT, "Name of the bucket. Required.", aliases=("bucket_name",)),
@@ -192,7 +195,6 @@ OPTIONS: tuple[Option, ...] = (
         _FLAG,
         "Fall back to version 1 of the instance metadata service.",
         default="false",
-        effect=HARMLESS,
     ),
     Option(
         S3,
@@ -200,7 +202,6 @@ OPTIONS: tuple[Option, ...] = (
         _TEXT,
         "URL of the instance metadata service.",
         default="http://169.254.169.254",
-        effect=HARMLESS,
     ),
     Option(
         S3,
@@ -230,37 +231,32 @@ OPTIONS: tuple[Option, ...] = (
         "container_credentials_relative_uri",
         _TEXT,
         "Path of the container credentials (ECS).",
-        effect=CHAIN,
     ),
     Option(
         S3,
         "container_credentials_full_uri",
         _TEXT,
-        "URL of the container credentials (EKS), with container_authorization_token_file.",
-        effect=CHAIN,
+        "URL of the container credentials (EKS Pod Identity and others).",
     ),
     Option(
         S3,
         "container_authorization_token_file",
         Path(),
-        "File with the token for container_credentials_full_uri.",
-        effect=CHAIN,
+        "File with the token for the container credentials.",
     ),
     Option(
         S3,
         "web_identity_token_file",
         Path(),
         "File with the web identity token, with role_arn.",
-        effect=CHAIN,
     ),
-    Option(S3, "role_arn", _TEXT, "Role to assume with the web identity token.", effect=CHAIN),
+    Option(S3, "role_arn", _TEXT, "Role to assume with the web identity token."),
     Option(
         S3,
         "role_session_name",
         _TEXT,
         "Session name for role_arn.",
         default="WebIdentitySession",
-        effect=HARMLESS,
     ),
     Option(
         S3,
@@ -268,7 +264,6 @@ OPTIONS: tuple[Option, ...] = (
         _TEXT,
         "URL of the token service. Default: https://sts.{region}.amazonaws.com.",
         aliases=("sts_endpoint",),
-        effect=HARMLESS,
         differs="No `sts_endpoint`.",
     ),
     Option(S3, "skip_signature", _FLAG, "Do not sign requests and use no credentials.", default="false"),

@@ -7,13 +7,15 @@ secret. The fields follow the core's `struct s3ext_client_config`, where the cor
 from __future__ import annotations
 
 from s3ext._kinds import MASK
-from s3ext.exceptions import GenericError, NotSupportedError, UnauthenticatedError
+from s3ext.exceptions import GenericError
 
 # The name is enough for type checkers, and importing typing would cost more than all of this module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
+
+    from s3ext._credentials.sources import Sources
 
 __all__ = ["FIELDS", "Settings"]
 
@@ -63,6 +65,7 @@ FIELDS = (
     "service",
     "session_token",
     "skip_signature",
+    "sources",
     "sse_bucket_key_enabled",
     "sse_customer_key_base64",
     "sse_kms_key_id",
@@ -70,7 +73,6 @@ FIELDS = (
     "system_certificates",
     "total_timeout_ms",
     "unanswered_ms",
-    "unbuilt_source",
     "unsigned_payload",
     "user_agent",
     "verify_checksums",
@@ -94,6 +96,7 @@ class Settings:
         express_session: Requests are signed with the keys of a session of S3 Express.
         region_may_change: The endpoint is AWS's, and a wrong region can be corrected from its answers.
         credentials: `"provider"`, `"static"`, `"none"` (skip_signature without keys) or `"chain"`.
+        sources: Where the chain looks for keys; None where it is not needed.
         access_key_id: Static key, or None. Also kept with skip_signature, for presigned URLs.
         secret_access_key: Its secret, or None.
         session_token: Its token, or None.
@@ -202,8 +205,7 @@ class Settings:
     max_backoff_ms: int
     backoff_base: float
     init_backoff_set: bool
-    # The environment variable that names a source of credentials we cannot use yet, or None.
-    unbuilt_source: str | None
+    sources: Sources | None
 
     def __init__(self, values: Mapping[str, object]) -> None:
         # The values once more, as one tuple: settings are keys of a dict, and hashed for every operation.
@@ -250,8 +252,6 @@ class Settings:
         Raises:
             GenericError: The endpoint is http, without allow_http, or although a customer's key would go to
                 AWS.
-            UnauthenticatedError: There are no credentials.
-            NotSupportedError: The credentials would come from a source that is not supported yet.
         """
         if self.scheme == "http" and not self.allow_http:
             raise GenericError(
@@ -266,25 +266,3 @@ class Settings:
                 f"not http://{self.host}",
                 bucket=self.bucket,
             )
-        self.check_credentials()
-
-    def check_credentials(self) -> None:
-        """Make sure that there are credentials, or that none are needed.
-
-        Raises:
-            UnauthenticatedError: There are no credentials.
-            NotSupportedError: They would come from a source that is not supported yet.
-        """
-        if self.credentials != "chain":
-            return
-        if self.unbuilt_source is not None:
-            raise NotSupportedError(
-                f"credentials from {self.unbuilt_source} are not supported yet; give access_key_id and "
-                f"secret_access_key, or a credential_provider",
-                bucket=self.bucket,
-            )
-        raise UnauthenticatedError(
-            "no credentials: give access_key_id and secret_access_key (AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY), a credential_provider, or skip_signature=True for a public bucket",
-            bucket=self.bucket,
-        )

@@ -47,7 +47,6 @@ class StoreConfiguration:
     Raises:
         GenericError: A value is wrong, an option is given twice, the bucket or half of a key pair is missing.
         UnknownConfigurationKeyError: There is no such option.
-        NotSupportedError: The option, or this value of it, is not supported yet.
         InvalidPathError: The prefix breaks a rule of paths.
         ValueError: A value of `default_headers`, `root_certificate` or `retry_config` is wrong.
         TypeError: An argument has the wrong type.

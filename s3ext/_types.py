@@ -105,6 +105,8 @@ class S3Options(TypedDict, total=False):
     """Secret of the access key."""
     session_token: str
     """Token of temporary keys."""
+    profile: str
+    """Profile of AWS's files or of s3cfg to take keys from."""
     region: S3Regions | str
     """Region of the bucket; default `"us-east-1"`."""
     default_region: S3Regions | str
@@ -132,7 +134,7 @@ class S3Options(TypedDict, total=False):
     container_credentials_relative_uri: str
     """Path of the credentials of a container of ECS."""
     container_credentials_full_uri: str
-    """URL of the credentials of a container, with `container_authorization_token_file`."""
+    """URL of the credentials of a container."""
     container_authorization_token_file: str
     """File whose content authorises the request for them."""
     web_identity_token_file: str

@@ -6,6 +6,7 @@ wrong on the wire. A test that provokes refusals takes them away with `server.ta
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.python.ways import Way
+
+# No test may find keys that it did not lay out: not those of who runs it, nor those of the machine.
+for variable in [name for name in os.environ if name.startswith(("AWS_", "HTS_S3_"))]:
+    del os.environ[variable]
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+for variable in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "HTS_S3_S3CFG"):
+    os.environ[variable] = os.devnull + "/none"
 
 if SLOW > 1:
     # The time limit of an example is for code without sanitizers.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from s3ext._options import CHAIN, CLIENT, HARMLESS, OPTIONS, RETRY, S3
+from s3ext._options import CLIENT, OPTIONS, RETRY, S3
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN = "<!-- options: written by `python -m tests.test_options_table` -->"
@@ -41,11 +41,8 @@ def variables(option):
 
 def cells(option):
     default = "" if option.default is None else f"`{option.default}`"
-    # What is harmless among S3 options belongs to the sources of credentials that are not built.
-    unbuilt = option.effect == CHAIN or (option.effect == HARMLESS and option.section == S3)
-    effect = f"{option.doc} Not built yet." if unbuilt else option.doc
     theirs = "Not there." if option.ours else option.differs
-    return names(option), option.kind.accepted, default, variables(option), effect, theirs
+    return names(option), option.kind.accepted, default, variables(option), option.doc, theirs
 
 
 def row(texts):

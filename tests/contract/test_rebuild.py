@@ -34,6 +34,7 @@ VALUES = {
     **dict.fromkeys(("region", "default_region", "user_agent", "default_content_type"), "text"),
     **dict.fromkeys(("role_session_name", "session_token", "proxy_excludes"), "text"),
     **dict.fromkeys(("root_certificate", "proxy_ca_certificate"), CERTIFICATE),
+    "profile": "text",
     "access_key_id": "other",
     "secret_access_key": "other",
     "metadata_endpoint": "http://host:1",
@@ -49,7 +50,7 @@ VALUES = {
     "part_size": 1 << 20,
     "concurrency": 8,
 }
-OURS = {"raw_keys", "verify_checksums", "lane", "part_size", "concurrency"}
+OURS = {"profile", "raw_keys", "verify_checksums", "lane", "part_size", "concurrency"}
 RETRY = {
     "max_retries": 3,
     "retry_timeout": timedelta(seconds=61),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing
 from datetime import timedelta
 
@@ -12,15 +13,15 @@ from hypothesis import strategies as st
 
 from s3ext import _types
 from s3ext._configuration import MaskedDict, parse_config
+from s3ext._credentials.sources import Sources
 from s3ext._given import canonical_config
 from s3ext._kinds import format_duration, parse_duration, timedelta_ns
-from s3ext._options import CHAIN, HARMLESS, NOW, OPTIONS
+from s3ext._options import HARMLESS, NOW, OPTIONS
 from s3ext._settings import FIELDS
 from s3ext.exceptions import (
     BaseError,
     GenericError,
     NotSupportedError,
-    UnauthenticatedError,
     UnknownConfigurationKeyError,
 )
 from tests.python.oracle import CERTIFICATE, obstore, outcome, without_environment
@@ -28,6 +29,7 @@ from tests.python.oracle import CERTIFICATE, obstore, outcome, without_environme
 pytestmark = pytest.mark.smoke
 
 KEYS = {"access_key_id": "AK", "secret_access_key": "SK"}
+CREDENTIALS = {*KEYS, "session_token"}
 
 # Contract 1.2: canonical name -> every other spelling, and a value that both libraries take.
 S3_ROWS = {
@@ -95,6 +97,7 @@ CLIENT_ROWS = {
     "default_headers": {"x-a": b"1"},
 }
 OURS = {
+    "profile": "me",
     "raw_keys": "true",
     "verify_checksums": "true",
     "lane": "curl",
@@ -102,7 +105,7 @@ OURS = {
     "concurrency": "8",
 }
 RETRY_ROWS = {"max_retries", "retry_timeout", "init_backoff", "max_backoff", "base"}
-NOT_FROM_THE_ENVIRONMENT = {"root_certificate", "proxy_ca_certificate", "default_headers", "raw_keys"}
+NOT_FROM_THE_ENVIRONMENT = {"root_certificate", "proxy_ca_certificate", "default_headers", "raw_keys", "profile"}
 
 BY_NAME = {option.name: option for option in OPTIONS}
 ENVIRONMENT = {"region": "us-east-1", "endpoint": "https://env"}
@@ -163,7 +166,7 @@ def test_variables_are_the_aws_spellings_or_our_own(name):
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_every_row_is_complete(option):
-    assert option.effect in {NOW, HARMLESS, CHAIN}
+    assert option.effect in {NOW, HARMLESS}
     assert option.doc.endswith(".")
     assert option.section in {"s3", "client", "retry"}
     assert option.kind.expects
@@ -191,6 +194,7 @@ def test_types_can_be_imported_at_run_time(name):
 BESIDE = {
     "access_key_id": {"secret_access_key": "SK"},
     "secret_access_key": {"access_key_id": "AK"},
+    "session_token": KEYS,
     "sse_kms_key_id": {"server_side_encryption": "aws:kms"},
     "sse_bucket_key_enabled": {"server_side_encryption": "aws:kms"},
     "sse_customer_key_base64": {"server_side_encryption": "sse-c"},
@@ -206,8 +210,7 @@ def spellings():
 @pytest.mark.parametrize(("name", "key", "value"), [*spellings()])
 def test_every_spelling_gives_the_canonical_key(name, key, value):
     bucket = None if name == "bucket" else "b"
-    beside = BESIDE.get(name, KEYS if BY_NAME[name].effect == CHAIN else {})
-    beside = {other: text for other, text in beside.items() if other != name}
+    beside = {other: text for other, text in BESIDE.get(name, {}).items() if other != name}
     for form in ({"kwargs": {key: value, **beside}}, {"config": {key: value}, "kwargs": beside}):
         config = parse(bucket, **form).config
         assert config[name] == value
@@ -251,30 +254,6 @@ def test_our_own_options_are_taken_in_every_place(name):
         assert str(text) == value
     with pytest.raises(UnknownConfigurationKeyError):
         parse(kwargs={f"aws_{name}": value})
-
-
-# ---- effects that are not built ----
-
-CHAIN_OPTIONS = [name for name, option in BY_NAME.items() if option.effect == CHAIN]
-
-
-@pytest.mark.parametrize("name", CHAIN_OPTIONS)
-def test_an_unbuilt_source_of_credentials_matters_only_where_nothing_is_stronger(name):
-    value = S3_ROWS[name][1]
-    with pytest.raises(NotSupportedError, match=name):
-        parse(kwargs={name: value})
-    for stronger in (KEYS, {"skip_signature": True}):
-        assert parse(kwargs={name: value, **stronger}).config[name] == value
-    assert parse(kwargs={name: value}, credential_provider=lambda: None).settings.credentials == "provider"
-
-
-@pytest.mark.parametrize("name", CHAIN_OPTIONS)
-def test_an_unbuilt_source_in_the_environment_fails_the_first_request_only(name):
-    variable = f"AWS_{name.upper()}"
-    found = parse(environ={variable: S3_ROWS[name][1]}).settings
-    with pytest.raises(NotSupportedError, match=f"credentials from {variable} are not supported yet"):
-        found.check_request()
-    parse(environ={variable: S3_ROWS[name][1]}, kwargs=KEYS).settings.check_request()
 
 
 # ---- kinds of values ----
@@ -1134,8 +1113,11 @@ def test_every_variable_means_what_the_option_means_in_code(name, variable, valu
     bucket = None if name == "bucket" else "b"
     beside = {**KEYS, **BESIDE.get(name, {})}
     beside.pop(name, None)
-    found = parse(bucket, {variable: value}, kwargs=beside)
-    assert found.settings == parse(bucket, kwargs={**beside, name: value}).settings
+    # Keys of code and of the environment do not go together.
+    others = {f"AWS_{key.upper()}": beside.pop(key) for key in KEYS if name in CREDENTIALS and key in beside}
+    code = {**KEYS, **beside, name: value}
+    found = parse(bucket, {variable: value, **others}, kwargs=beside)
+    assert found.settings == parse(bucket, kwargs=code).settings
     assert name not in {**found.config, **(found.client_options or {})}
 
 
@@ -1147,12 +1129,34 @@ def test_headers_and_certificates_are_not_taken_from_the_environment():
 # ---- credentials ----
 
 
-def test_static_keys_from_code_and_environment_are_combined_key_by_key():
-    found = settings(
-        environ={"AWS_SECRET_ACCESS_KEY": "ES", "AWS_TOKEN": "ET"}, keys=False, access_key_id="AK"
-    )
-    assert (found.access_key_id, found.secret_access_key, found.session_token) == ("AK", "ES", "ET")
-    assert found.credentials == "static"
+def test_keys_of_code_and_environment_are_never_mixed():
+    environ = {"AWS_ACCESS_KEY_ID": "EK", "AWS_SECRET_ACCESS_KEY": "ES", "AWS_TOKEN": "ET"}
+    found = settings(environ=environ)
+    assert (found.access_key_id, found.secret_access_key, found.session_token) == ("AK", "SK", None)
+    found = settings(environ=environ, keys=False)
+    assert (found.access_key_id, found.secret_access_key, found.session_token) == ("EK", "ES", "ET")
+    for given, missing in (
+        ({"access_key_id": "AK"}, "SecretAccessKey"),
+        ({"secret_access_key": "SK"}, "AccessKeyId"),
+        ({"session_token": "ST"}, "AccessKeyId"),
+    ):
+        with pytest.raises(GenericError, match=f"Missing {missing}: "):
+            parse(environ=environ, kwargs=given)
+
+
+def test_a_profile_in_code_comes_before_keys_of_the_environment():
+    environ = {"AWS_ACCESS_KEY_ID": "EK", "AWS_SECRET_ACCESS_KEY": "ES", "AWS_PROFILE": "other"}
+    assert settings(environ=environ, keys=False).credentials == "static"
+    found = settings(environ=environ, keys=False, profile="me")
+    assert (found.credentials, found.sources.profile) == ("chain", "me")
+    assert settings(environ=environ, profile="me").access_key_id == "AK"
+
+
+def test_obstore_combines_keys_of_code_and_environment(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ES")
+    obstore().S3Store("b", access_key_id="AK")
+    with pytest.raises(GenericError, match="Missing SecretAccessKey: "):
+        parse_config("b", kwargs={"access_key_id": "AK"})
 
 
 @pytest.mark.parametrize(
@@ -1238,18 +1242,8 @@ def test_http_needs_allow_http_at_the_first_request_not_before():
     with pytest.raises(GenericError, match=r"http://localhost:9000 has no TLS; .*allow_http") as caught:
         found.check_request()
     assert caught.value.bucket == "b"
-    found.check_credentials()
     settings(endpoint="http://localhost:9000", allow_http=True).check_request()
     settings(endpoint="https://localhost:9000").check_request()
-
-
-def test_a_store_without_credentials_says_so_at_the_first_request():
-    found = settings(keys=False)
-    for check in (found.check_request, found.check_credentials):
-        with pytest.raises(UnauthenticatedError, match="skip_signature=True for a public bucket"):
-            check()
-    settings(keys=False, skip_signature=True).check_request()
-    parse(credential_provider=lambda: None).settings.check_request()
 
 
 # ---- retry_config ----
@@ -1407,7 +1401,25 @@ DEFAULTS = {
     "max_backoff_ms": 15_000,
     "backoff_base": 2.0,
     "init_backoff_set": False,
-    "unbuilt_source": None,
+    "sources": Sources(
+        {
+            "profile": "default",
+            "profile_from": "",
+            "places": tuple(
+                os.path.expanduser(f"~/{name}")
+                for name in (".aws/credentials", ".aws/config", ".s3cfg", ".awssecret")
+            ),
+            "web_identity_token_file": None,
+            "role_arn": None,
+            "role_session_name": "WebIdentitySession",
+            "endpoint_url_sts": None,
+            "container_credentials_relative_uri": None,
+            "container_credentials_full_uri": None,
+            "container_authorization_token_file": None,
+            "metadata_endpoint": None,
+            "imdsv1_fallback": False,
+        }
+    ),
 }
 # One value of each kind of effect, and what it does.
 CHANGES = [
@@ -1422,7 +1434,7 @@ CHANGES = [
         {"host": "b.h", "bucket_in_host": True, "region_may_change": False},
     ),
     ({"endpoint": "https://s3.us-east-1.amazonaws.com"}, {}),
-    ({"skip_signature": True}, {"skip_signature": True, "credentials": "none"}),
+    ({"skip_signature": True}, {"skip_signature": True, "credentials": "none", "sources": None}),
     ({"unsigned_payload": True}, {"unsigned_payload": True}),
     ({"request_payer": True}, {"request_payer": True}),
     ({"disable_bulk_delete": True}, {"disable_bulk_delete": True}),
@@ -1489,8 +1501,33 @@ def test_an_option_changes_its_settings_and_no_other(given, changed):
     assert {name: getattr(found, name) for name in FIELDS} == {**DEFAULTS, **changed}
 
 
+OF_SOURCES = {
+    "profile": "me",
+    "web_identity_token_file": "/token",
+    "role_arn": "arn",
+    "role_session_name": "mine",
+    "endpoint_url_sts": "https://sts",
+    "container_credentials_relative_uri": "/keys",
+    "container_credentials_full_uri": "http://localhost/keys",
+    "container_authorization_token_file": "/token",
+    "metadata_endpoint": "http://169.254.169.254",
+    "imdsv1_fallback": True,
+}
+
+
+@pytest.mark.parametrize("name", OF_SOURCES)
+def test_an_option_of_the_chain_changes_where_keys_are_looked_for(name):
+    found = parse(kwargs={name: OF_SOURCES[name]}).settings
+    assert getattr(found.sources, name) == OF_SOURCES[name]
+    assert found.sources != parse().settings.sources
+    assert found.changed(sources=None) == parse().settings.changed(sources=None)
+    for stronger in (KEYS, {"skip_signature": True}):
+        assert parse(kwargs={name: OF_SOURCES[name], **stronger}).settings.sources is None
+    assert parse(kwargs={name: OF_SOURCES[name]}, credential_provider=lambda: None).settings.sources is None
+
+
 def test_every_option_with_an_effect_is_shown_to_have_it():
-    tried = {name for given, _ in CHANGES for name in given}
+    tried = {*OF_SOURCES, *(name for given, _ in CHANGES for name in given)}
     elsewhere = {
         "access_key_id",
         "secret_access_key",
