@@ -94,6 +94,7 @@ struct s3ext_client_config {
     const char *bucket;
     const char *region;
     const char *service;   /* that requests are signed for; NULL: "s3" */
+    int signature_v2;      /* 1: sign with version 2, for servers that know no other */
     int express_session;   /* 1: the keys are those of an S3 Express session */
     int bucket_in_host;    /* 1: virtual-hosted style, the path does not name the bucket */
     int region_may_change; /* 1: an AWS endpoint; a wrong region is corrected from the answer */

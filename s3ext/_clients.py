@@ -225,6 +225,7 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
         "bucket_in_host",
         "express_session",
         "region_may_change",
+        "signature_v2",
         "skip_signature",
         "unsigned_payload",
         "request_payer",

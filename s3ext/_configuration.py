@@ -172,14 +172,15 @@ def parse_config(
 def _resolve(
     values: Values, retry: FullRetry, environ: Mapping[str, str], *, has_provider: bool
 ) -> Settings:
+    from s3ext._targets import add_profile, target_of
+
+    add_profile(values, environ, has_provider=has_provider)
     bucket = _bucket(values)
-    region = _region(values)
     idle = values.get("pool_max_idle_per_host")
     resolved: dict[str, object] = {
         "bucket": bucket,
-        "region": region,
-        **_target(values, bucket, region),
-        "service": "s3express" if values.flag("s3_express") else "s3",
+        **target_of(values, bucket),
+        "signature_v2": values.text("signature_version") == "v2",
         "express_session": values.flag("s3_express") and not values.flag("skip_signature"),
         **_credentials(values, environ, has_provider=has_provider),
         **_retry_settings(retry),
@@ -259,75 +260,14 @@ def _bucket(values: Values) -> str:
             "Generic S3 error: Missing bucket name: give it as the first argument, as bucket=, "
             "or in AWS_BUCKET"
         )
+    if bucket.startswith("arn:"):
+        return bucket
     if "/" in bucket or " " in bucket or bucket in {".", ".."}:
         raise GenericError(
             f"Generic S3 error: Invalid bucket name {shown(bucket)}: it must have no slash and no space; "
             f"a path within the bucket goes into prefix="
         )
     return bucket
-
-
-def _region(values: Values) -> str:
-    default = values.environment.get("default_region") or values.given.get("default_region")
-    region = values.text("region") if values.source("region") else default.text if default else None
-    if region is None:
-        region = values.text("region")
-    assert isinstance(region, str)
-    plain = region.replace("-", "").replace("_", "").replace(".", "")
-    if not (plain.isascii() and plain.isalnum() and len(region) <= 63):
-        raise GenericError(
-            f"Generic Config error: failed to parse {shown(region)} as region: it must be 1 to 63 letters, "
-            f"digits, '-', '_' or '.', such as us-east-1 or auto"
-        )
-    return region
-
-
-def _target(values: Values, bucket: str, region: str) -> dict[str, object]:
-    """Work out where requests go."""
-    virtual = values.flag("virtual_hosted_style_request")
-    zonal = ""
-    if values.flag("s3_express"):
-        from s3ext._express import zonal_host
-
-        zonal = zonal_host(bucket)
-    for table in (values.given, values.environment):
-        given = table.get("endpoint_url_s3") or table.get("endpoint")
-        if given is not None:
-            from s3ext._url import parse_endpoint, regional_host
-
-            endpoint = parse_endpoint(str(given.text), given.label)
-            host, amazon = regional_host(endpoint.authority, region)
-            return {
-                "scheme": endpoint.scheme,
-                "host": host,
-                "base_path": endpoint.path,
-                "bucket_in_host": virtual,
-                "region_may_change": amazon,
-            }
-    if zonal:
-        return {
-            "scheme": "https",
-            "host": zonal,
-            "base_path": "",
-            "bucket_in_host": True,
-            "region_may_change": False,
-        }
-    host = "s3.{region}.amazonaws.com.cn" if region.startswith("cn-") else "s3.{region}.amazonaws.com"
-    if virtual:
-        plain = bucket.replace("-", "").replace("_", "").replace(".", "")
-        if not (plain.isalnum() and plain == plain.lower()) or not all(bucket.split(".")):
-            raise GenericError(
-                f"Generic S3 error: the bucket {shown(bucket)} cannot be part of a host name; "
-                f"leave out virtual_hosted_style_request"
-            )
-        host = f"{bucket}.{host}"
-    return {
-        "scheme": "https",
-        "host": host,
-        "base_path": "",
-        "bucket_in_host": virtual,
-        "region_may_change": True,
-    }
 
 
 def _credentials(values: Values, environ: Mapping[str, str], *, has_provider: bool) -> dict[str, object]:

@@ -13,7 +13,7 @@ from struct import Struct
 from s3ext._ffi import ffi, page_rows
 from s3ext._http import leaves, request
 from s3ext._wait import run_sync
-from s3ext.exceptions import GenericError, ProtocolError
+from s3ext.exceptions import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from s3ext._clients import Client
 
-__all__ = ["SessionProvider", "behind", "zonal_host"]
+__all__ = ["SessionProvider", "behind"]
 
 LIFE = timedelta(minutes=5)
 """How long a session lasts. Its time of expiry in the answer would be read by a clock that may be wrong."""
@@ -72,19 +72,6 @@ def _keys(document: bytes, bucket: str) -> list[str]:
             operation="create_session",
             bucket=bucket,
         ) from None
-
-
-def zonal_host(bucket: str) -> str:
-    """Return the host of a directory bucket, `{region}` in it.
-
-    Raises:
-        GenericError: The bucket's name does not tell its zone.
-    """
-    base = next((bucket.removesuffix(end) for end in ("--x-s3", "--xa-s3") if bucket.endswith(end)), "")
-    name, _, zone = base.rpartition("--")
-    if not name or not zone:
-        raise GenericError(f"Generic S3 error: Invalid Zone suffix for bucket '{bucket}'")
-    return f"{bucket}.s3express-{zone}.{{region}}.amazonaws.com"
 
 
 def behind(offset: str, make: Callable[[int, int, bool], Any] = page_rows) -> Callable[[int, int, bool], Any]:

@@ -5,7 +5,8 @@ Where a value comes from, the strongest first:
     keyword arguments, `config=`, the positional bucket   one level: giving an option twice is an error
     the URL of `from_url`                                 below `config=`; in conflict with keyword arguments
     `credential_provider.config`
-    the environment, `AWS_*` and `S3EXT_*`                never shown, never pickled; empty counts as unset
+    the environment, `AWS_*`, `S3EXT_*`, `HTS_S3_*`       never shown, never pickled; empty counts as unset
+    a profile of the shared files                         `_targets.py`: region, endpoint, addressing; likewise
 
 `client_options=` given, even empty, shuts out every client option of `AWS_*` variables. A default region from
 the environment beats one that was given, as in obstore; an endpoint that was given beats both of the
@@ -18,7 +19,7 @@ Invariants: a secret is in no error; a value is kept as it was given, and parsed
 from __future__ import annotations
 
 from s3ext._kinds import Certificates, Headers, Mode, Proxy, milliseconds
-from s3ext._options import BY_NAME, CLIENT, CLIENT_KEYS, CONFIG_KEYS, VARIABLES
+from s3ext._options import BY_NAME, CLIENT, CLIENT_KEYS, CONFIG_KEYS, PRESENCE, VARIABLES
 from s3ext._paths import shown
 from s3ext.exceptions import GenericError, UnknownConfigurationKeyError
 
@@ -186,12 +187,12 @@ def from_environment(environ: Mapping[str, str], *, client: bool) -> dict[str, G
     """Take the options that the environment sets; AWS's names of client options only if `client`."""
     found: dict[str, tuple[int, Given]] = {}
     for name in environ:
-        if not name.startswith(("AWS_", "S3EXT_")):
+        if not name.startswith(("AWS_", "S3EXT_", "HTS_S3_")):
             continue
         option, rank = VARIABLES.get(name.lower(), (None, 0))
         if option is None or (option.section == CLIENT and not client and not option.ours):
             continue
-        value = environ[name]
+        value = PRESENCE.get(name) or environ[name]
         if value and (option.name not in found or rank < found[option.name][0]):
             found[option.name] = rank, Given(option, name, value, ENVIRONMENT)
     return {name: given for name, (_, given) in found.items()}
@@ -232,8 +233,25 @@ class Values:
     def __init__(self, given: dict[str, Given], environment: dict[str, Given]) -> None:
         self.given = given
         self.environment = environment
+        self.profile: dict[str, Given] = {}
         self._found = {**environment, **given}
         self._parsed = {name: value.parse() for name, value in self._found.items()}
+
+    def add_profile(self, profile: dict[str, Given]) -> None:
+        """Add the weakest values: those of a profile of the shared files.
+
+        Raises:
+            GenericError: One that counts is wrong.
+        """
+        self.profile = profile
+        for name, value in profile.items():
+            if name not in self._found:
+                self._found[name] = value
+                self._parsed[name] = value.parse()
+
+    def levels(self) -> tuple[dict[str, Given], dict[str, Given], dict[str, Given]]:
+        """Return what code, environment and profile give."""
+        return self.given, self.environment, self.profile
 
     def source(self, name: str) -> Given | None:
         return self._found.get(name)

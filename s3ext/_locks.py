@@ -271,6 +271,7 @@ def _settings(settings: Settings) -> Settings:
         bucket_in_host=True,
         region_may_change=False,
         express_session=False,
+        signature_v2=False,
         request_payer=False,
         unsigned_payload=False,
     )

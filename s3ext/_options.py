@@ -43,6 +43,7 @@ __all__ = [
     "HARMLESS",
     "NOW",
     "OPTIONS",
+    "PRESENCE",
     "RETRY",
     "RETRY_KEYS",
     "S3",
@@ -165,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
         "URL of the server, with the bucket in its host name for virtual hosting; a path is kept."
         " Default: AWS.",
         aliases=("endpoint_url",),
-        environment=("AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+        environment=("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "HTS_S3_HOST"),
     ),
     Option(
         S3,
@@ -181,6 +182,68 @@ OPTIONS: tuple[Option, ...] = (
         _FLAG,
         "Name the bucket in the host, not in the path.",
         default="false",
+    ),
+    Option(
+        S3,
+        "addressing_style",
+        Choice("addressing style", ("auto", "path", "virtual"), fold=True),
+        "Where the bucket is named: path, virtual (before the endpoint's host), or auto: virtual where it fits.",
+        ours=True,
+        environment=("HTS_S3_ADDRESS_STYLE",),
+    ),
+    Option(
+        S3,
+        "use_accelerate_endpoint",
+        _FLAG,
+        "Use transfer acceleration.",
+        default="false",
+        ours=True,
+        environment=(),
+    ),
+    Option(
+        S3,
+        "use_dualstack_endpoint",
+        _FLAG,
+        "Use endpoints with IPv6.",
+        default="false",
+        ours=True,
+        environment=("AWS_USE_DUALSTACK_ENDPOINT",),
+    ),
+    Option(
+        S3,
+        "use_fips_endpoint",
+        _FLAG,
+        "Use endpoints that meet FIPS 140.",
+        default="false",
+        ours=True,
+        environment=("AWS_USE_FIPS_ENDPOINT",),
+    ),
+    Option(
+        S3,
+        "use_arn_region",
+        _FLAG,
+        "Take the region from the ARN of an access point. A region in code must agree, unless this is in code.",
+        default="true",
+        ours=True,
+        environment=("AWS_S3_USE_ARN_REGION",),
+    ),
+    Option(
+        S3,
+        "ignore_configured_endpoint_urls",
+        _FLAG,
+        "Ignore endpoint URLs of the environment and of profiles.",
+        default="false",
+        ours=True,
+        environment=("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",),
+    ),
+    Option(
+        S3,
+        "signature_version",
+        Choice("signature version", ("v4", "v2"), fold=True),
+        "Version of the signature: v4, or v2 for servers that know no other. HTS_S3_V2 of any value is v2.",
+        default="v4",
+        ours=True,
+        environment=("HTS_S3_V2",),
     ),
     Option(
         S3,
@@ -535,6 +598,8 @@ CONFIG_KEYS = {key: option for option in OPTIONS if option.section != RETRY for 
 CLIENT_KEYS = {option.name: option for option in OPTIONS if option.section == CLIENT}
 RETRY_KEYS = {option.name: option for option in OPTIONS if option.section == RETRY}
 BY_NAME = {option.name: option for option in OPTIONS}
+PRESENCE = {"HTS_S3_V2": "v2"}
+"""Variables that say something by being there: what they say, whatever their value."""
 # Option and rank among the variables of the option; the lowest rank wins.
 VARIABLES = {
     name.lower(): (option, rank) for option in OPTIONS for rank, name in enumerate(option.environment)

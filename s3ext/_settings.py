@@ -64,6 +64,7 @@ FIELDS = (
     "server_side_encryption",
     "service",
     "session_token",
+    "signature_v2",
     "skip_signature",
     "sources",
     "sse_bucket_key_enabled",
@@ -89,10 +90,11 @@ class Settings:
         scheme: `"https"` or `"http"`.
         host: `host[:port]`; `{region}` in it stands for the region.
         base_path: Path of the endpoint, encoded: `""` or `"/base"`.
-        bucket: Name of the bucket.
+        bucket: Name of the bucket, or the ARN of an access point.
         bucket_in_host: Virtual-hosted style: the host names the bucket, the path does not.
         region: Region to sign for.
-        service: That requests are signed for: `"s3"`, or `"s3express"` for a directory bucket.
+        service: That requests are signed for: `"s3"`, or as `_endpoints` says for directory buckets and access
+            points.
         express_session: Requests are signed with the keys of a session of S3 Express.
         region_may_change: The endpoint is AWS's, and a wrong region can be corrected from its answers.
         credentials: `"provider"`, `"static"`, `"none"` (skip_signature without keys) or `"chain"`.
@@ -100,6 +102,7 @@ class Settings:
         access_key_id: Static key, or None. Also kept with skip_signature, for presigned URLs.
         secret_access_key: Its secret, or None.
         session_token: Its token, or None.
+        signature_v2: Signatures are of version 2.
         skip_signature: Requests are not signed.
         unsigned_payload: Bodies are not part of signatures.
         checksum_algorithm: Of uploads: `"sha256"`, `"sha1"`, `"crc32"`, `"crc32c"`, `"crc64nvme"` or None.
@@ -160,6 +163,7 @@ class Settings:
     access_key_id: str | None
     secret_access_key: str | None
     session_token: str | None
+    signature_v2: bool
     skip_signature: bool
     unsigned_payload: bool
     checksum_algorithm: str | None

@@ -119,6 +119,20 @@ class S3Options(TypedDict, total=False):
     """`endpoint_url_s3`, as obstore spells it."""
     virtual_hosted_style_request: bool | str
     """Whether the bucket is named in the host; default False: in the path."""
+    addressing_style: Literal["auto", "path", "virtual"] | str
+    """Where the bucket is named: in the path (default), before the endpoint's host, or there if it fits."""
+    use_accelerate_endpoint: bool | str
+    """Whether transfer acceleration is used; default False."""
+    use_dualstack_endpoint: bool | str
+    """Whether endpoints with IPv6 are used; default False."""
+    use_fips_endpoint: bool | str
+    """Whether endpoints that meet FIPS 140 are used; default False."""
+    use_arn_region: bool | str
+    """Whether the region of an access point's ARN replaces another one; default True."""
+    ignore_configured_endpoint_urls: bool | str
+    """Whether endpoint URLs of the environment and of profiles are ignored; default False."""
+    signature_version: Literal["v4", "v2"] | str
+    """Version of the signature; default `"v4"`."""
     s3_express: bool | str
     """Whether this is a directory bucket of S3 Express One Zone; default False."""
     imdsv1_fallback: bool | str

@@ -262,8 +262,9 @@ static size_t add_key_headers(const struct presign *presign, struct s3_header *o
     return count;
 }
 
-static int write_presigned(const struct s3_identity *identity, const struct presign *presign,
-                           int64_t epoch, struct s3_buf *url)
+/* Appends the query; `path` is not in the buffer, which may move. */
+static int sign_presigned(const struct s3_identity *identity, const struct presign *presign,
+                          struct s3_str path, int64_t epoch, struct s3_buf *url)
 {
     struct s3_header headers[1 + PRESIGN_PAIRS] = {{S3I_STR("host"), identity->target.host}};
     size_t header_count = 1 + add_key_headers(presign, headers + 1);
@@ -272,25 +273,42 @@ static int write_presigned(const struct s3_identity *identity, const struct pres
     if (presign->request_payer) {
         extra[count++] = (struct s3_query){S3I_STR("x-amz-request-payer"), S3I_STR("requester")};
     }
+    if (identity->v2_signer != NULL) {
+        const struct s3_v2_request request = {
+            .method = presign->method,
+            .bucket = identity->target.host_bucket,
+            .path = path,
+            .headers = headers,
+            .header_count = header_count,
+        };
+        return s3i_v2_sign_query(identity->v2_signer, &request, epoch + presign->expires_seconds,
+                                 identity->credentials->token, extra, count, url);
+    }
+    const struct s3_sign_request request = {
+        .method = presign->method,
+        .path = path,
+        .headers = headers,
+        .header_count = header_count,
+        .payload_hash = S3I_STR("UNSIGNED-PAYLOAD"),
+    };
+    return s3i_sign_query(identity->signer, &request, epoch, presign->expires_seconds,
+                          identity->credentials->token, extra, count, url);
+}
+
+static int write_presigned(const struct s3_identity *identity, const struct presign *presign,
+                           int64_t epoch, struct s3_buf *url)
+{
     s3i_buf_add(url, identity->target.origin);
     size_t path = url->size;
     s3i_buf_add(url, identity->target.path_prefix);
     s3i_buf_add_char(url, '/');
     s3i_uri_add_path(url, presign->key);
-    char *copy = s3i_strdup(s3i_str(url->data + path, url->size - path)); /* the buffer may move */
+    char *copy = s3i_strdup(s3i_str(url->data + path, url->size - path));
     if (copy == NULL) {
         return S3EXT_NO_MEMORY;
     }
-    struct s3_sign_request request = {
-        .method = presign->method,
-        .path = s3i_str_from(copy),
-        .headers = headers,
-        .header_count = header_count,
-        .payload_hash = S3I_STR("UNSIGNED-PAYLOAD"),
-    };
     s3i_buf_add_char(url, '?');
-    int code = s3i_sign_query(identity->signer, &request, epoch, presign->expires_seconds,
-                              identity->credentials->token, extra, count, url);
+    int code = sign_presigned(identity, presign, s3i_str_from(copy), epoch, url);
     s3i_free(copy);
     return code != S3EXT_OK ? code : s3i_buf_ok(url) ? S3EXT_OK : S3EXT_NO_MEMORY;
 }
@@ -309,7 +327,7 @@ static int presign_inside(struct s3_client *client, const struct presign *presig
     }
     int64_t epoch = s3i_wall_seconds() + atomic_load(&client->clock_offset);
     int code =
-        identity->signer ? write_presigned(identity, presign, epoch, url) : S3EXT_CREDENTIALS;
+        identity->credentials ? write_presigned(identity, presign, epoch, url) : S3EXT_CREDENTIALS;
     s3i_identity_release(identity);
     return code;
 }

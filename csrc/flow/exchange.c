@@ -51,7 +51,7 @@ struct gathering {
     struct s3_header headers[S3I_EXCHANGE_HEADERS];
     size_t count;
     bool overflow;
-    char date[S3I_AMZ_DATE_SIZE + 1];
+    char date[32]; /* in the form that the version of the signature wants */
     char range[64];
 };
 
@@ -133,6 +133,24 @@ static void gather_encryption(struct gathering *out, const struct s3_request *re
     }
 }
 
+/* What the version of the signature wants to be there, but for the token. */
+static void gather_time(struct s3_exchange *exchange, struct gathering *out, struct s3_str *hash,
+                        int64_t epoch)
+{
+    if (exchange->identity->v2_signer != NULL) {
+        struct s3_buf date;
+        s3i_buf_fixed(&date, out->date, sizeof(out->date));
+        s3i_http_add_date(&date, epoch);
+        gather(out, S3I_STR("date"), s3i_buf_str(&date));
+        return;
+    }
+    *hash = payload_hash(exchange->request);
+    s3i_amz_date(out->date, epoch);
+    gather(out, S3I_STR("host"), exchange->identity->target.host);
+    gather(out, S3I_STR("x-amz-content-sha256"), *hash);
+    gather(out, S3I_STR("x-amz-date"), s3i_str(out->date, S3I_AMZ_DATE_SIZE));
+}
+
 static int gather_all(struct s3_exchange *exchange, struct gathering *out, struct s3_str *hash,
                       int64_t epoch)
 {
@@ -152,12 +170,8 @@ static int gather_all(struct s3_exchange *exchange, struct gathering *out, struc
     }
     gather_encryption(out, request);
     gather_block(out, client->default_headers);
-    if (exchange->identity->signer != NULL) {
-        *hash = payload_hash(request);
-        s3i_amz_date(out->date, epoch);
-        gather(out, S3I_STR("host"), exchange->identity->target.host);
-        gather(out, S3I_STR("x-amz-content-sha256"), *hash);
-        gather(out, S3I_STR("x-amz-date"), s3i_str(out->date, S3I_AMZ_DATE_SIZE));
+    if (exchange->identity->credentials != NULL) {
+        gather_time(exchange, out, hash, epoch);
         if (exchange->identity->credentials->token.size) {
             gather(out,
                    client->express_session ? S3I_STR("x-amz-s3session-token")
@@ -236,11 +250,26 @@ static struct s3_str write_url(struct s3_exchange *exchange)
     return s3i_buf_ok(url) ? s3i_str(url->data + path, path_size) : S3I_STR_NONE;
 }
 
-static int sign(struct s3_exchange *exchange, struct gathering *headers, struct s3_str path,
-                struct s3_str hash, int64_t epoch)
+static int add_v2_signature(struct s3_exchange *exchange, struct gathering *headers,
+                            struct s3_str path)
+{
+    const struct s3_identity *identity = exchange->identity;
+    const struct s3_v2_request to_sign = {
+        .method = s3i_method_name(exchange->request->method),
+        .bucket = identity->target.host_bucket,
+        .path = path,
+        .query = exchange->request->query,
+        .headers = headers->headers,
+        .header_count = headers->count,
+    };
+    return s3i_v2_sign_headers(identity->v2_signer, &to_sign, &exchange->lines);
+}
+
+static int add_v4_signature(struct s3_exchange *exchange, struct gathering *headers,
+                            struct s3_str path, struct s3_str hash, int64_t epoch)
 {
     const struct s3_request *request = exchange->request;
-    struct s3_sign_request to_sign = {
+    const struct s3_sign_request to_sign = {
         .method = s3i_method_name(request->method),
         .path = path,
         .query = request->query,
@@ -248,8 +277,16 @@ static int sign(struct s3_exchange *exchange, struct gathering *headers, struct 
         .header_count = headers->count,
         .payload_hash = hash,
     };
+    return s3i_sign_headers(exchange->identity->signer, &to_sign, epoch, &exchange->lines);
+}
+
+static int sign(struct s3_exchange *exchange, struct gathering *headers, struct s3_str path,
+                struct s3_str hash, int64_t epoch)
+{
     s3i_buf_add(&exchange->lines, S3I_STR("authorization: "));
-    S3I_TRY(s3i_sign_headers(exchange->identity->signer, &to_sign, epoch, &exchange->lines));
+    S3I_TRY(exchange->identity->v2_signer != NULL
+                ? add_v2_signature(exchange, headers, path)
+                : add_v4_signature(exchange, headers, path, hash, epoch));
     s3i_buf_add_char(&exchange->lines, '\0');
     return S3EXT_OK;
 }
@@ -271,7 +308,7 @@ static int write_request(struct s3_exchange *exchange)
     if (!s3i_buf_ok(&exchange->lines)) {
         return unfit(&exchange->lines);
     }
-    if (exchange->identity->signer != NULL) {
+    if (exchange->identity->credentials != NULL) {
         begin_line(exchange, offsets, &count);
         S3I_TRY(sign(exchange, &headers, path, hash, epoch));
     }

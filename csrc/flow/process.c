@@ -19,6 +19,7 @@
 #include "flow/gate.h"
 #include "flow/reactor.h"
 #include "identity/credentials.h"
+#include "identity/regions.h"
 #include "identity/trust.h"
 
 enum { PARK_MS = 250 };
@@ -38,10 +39,12 @@ static void prepare(void)
     s3i_admission_fork_prepare();
     s3i_memory_fork_prepare();
     s3i_trust_fork_prepare();
+    s3i_regions_fork_prepare();
 }
 
 static void in_parent(void)
 {
+    s3i_regions_fork_done();
     s3i_trust_fork_done();
     s3i_memory_fork_parent();
     s3i_admission_fork_parent();
@@ -52,6 +55,7 @@ static void in_parent(void)
 static void in_child(void)
 {
     atomic_fetch_add(&generation, 1);
+    s3i_regions_fork_done();
     s3i_trust_fork_done();
     s3i_memory_fork_child();
     s3i_admission_fork_child();

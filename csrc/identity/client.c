@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/time.h"
+#include "identity/regions.h"
 #include "identity/trust.h"
 #include "pure/uri.h"
 #include "s3ext.h"
@@ -23,6 +24,7 @@ struct identity {
     atomic_uint references;
     struct s3_credentials *credentials;
     struct s3_signer *signer;
+    struct s3_v2_signer *v2_signer;
     struct s3_buf text; /* what the target's slices point into */
 };
 
@@ -33,12 +35,15 @@ struct client {
     char *scheme, *host, *base_path, *bucket, *service;
     char *user_agent, *proxy_url, *proxy_excludes, *default_headers;
     char *write_headers, *key_headers, *source_headers; /* may hold the customer's key */
+    char *place; /* in regions.h; NULL where the region may not change */
     bool bucket_in_host;
+    bool signature_v2;
     uint64_t provider_tag;
     int64_t refresh_before_ms;
     pthread_mutex_t lock;
     struct {
-        char region[64];
+        char region[S3I_REGION_SIZE];
+        uint64_t lessons; /* s3i_regions_lessons() when `region` was last looked up */
         struct s3_credentials *credentials;
         struct identity *identity; /* cached for the next request */
         bool refused;              /* the server will not take `credentials` any more */
@@ -111,6 +116,7 @@ static void set_behaviour(struct client *client, const struct s3ext_client_confi
     public->part_size = config->part_size;
     public->window = config->window;
     client->bucket_in_host = config->bucket_in_host != 0;
+    client->signature_v2 = config->signature_v2 != 0;
     client->provider_tag = config->provider_tag;
     client->refresh_before_ms = config->refresh_before_ms;
 }
@@ -149,6 +155,28 @@ static bool copy_texts(struct client *client, const struct s3ext_client_config *
            (client->proxy_excludes || !config->proxy_excludes);
 }
 
+/* What stores of one bucket at one endpoint share, in both styles. */
+static bool set_place(struct client *client, const struct s3ext_client_config *config)
+{
+    if (!config->region_may_change) {
+        return true;
+    }
+    struct s3_buf place;
+    struct s3_str bucket = s3i_str_from(client->bucket);
+    struct s3_str host = s3i_str_from(client->host);
+    if (config->bucket_in_host && s3i_str_starts(host, bucket) && host.size > bucket.size &&
+        host.data[bucket.size] == '.') {
+        host = s3i_str(host.data + bucket.size + 1, host.size - bucket.size - 1);
+    }
+    s3i_buf_init(&place, TEXT_LIMIT);
+    s3i_buf_add(&place, host);
+    s3i_buf_add_char(&place, '/');
+    s3i_buf_add(&place, bucket);
+    client->place = s3i_buf_ok(&place) ? s3i_strdup(s3i_buf_str(&place)) : NULL;
+    s3i_buf_clear(&place);
+    return client->place != NULL;
+}
+
 static int check(const struct s3ext_client_config *config, struct s3_error *error)
 {
     if (config->scheme == NULL || config->host == NULL || config->bucket == NULL ||
@@ -183,7 +211,8 @@ struct s3_client *s3i_client_new(const struct s3ext_client_config *config, struc
     }
     pthread_mutex_init(&client->lock, NULL);
     atomic_init(&client->references, 1);
-    if (!copy_texts(client, config) || !copy_encryption(client, config)) {
+    if (!copy_texts(client, config) || !copy_encryption(client, config) ||
+        !set_place(client, config)) {
         s3i_error_set(error, S3EXT_NO_MEMORY, "no memory for a client");
         destroy_client(client);
         return NULL;
@@ -210,6 +239,7 @@ static void identity_release(struct identity *identity)
     if (identity != NULL &&
         atomic_fetch_sub_explicit(&identity->references, 1, memory_order_acq_rel) == 1) {
         s3i_signer_free(identity->signer);
+        s3i_v2_signer_free(identity->v2_signer);
         s3i_credentials_release(identity->credentials);
         s3i_buf_clear(&identity->text);
         s3i_free(identity);
@@ -229,7 +259,8 @@ static void destroy_client(struct client *client)
     pthread_mutex_destroy(&client->lock);
     char *texts[] = {client->scheme,    client->host,           client->base_path,
                      client->bucket,    client->service,        client->user_agent,
-                     client->proxy_url, client->proxy_excludes, client->default_headers};
+                     client->proxy_url, client->proxy_excludes, client->default_headers,
+                     client->place};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         s3i_free(texts[i]);
     }
@@ -284,6 +315,11 @@ static bool set_target(struct identity *identity, const struct client *client, c
         s3i_buf_add_char(text, '/');
         s3i_uri_add_path(text, s3i_str_from(client->bucket));
     }
+    size_t bucket = text->size;
+    if (client->bucket_in_host) {
+        s3i_buf_add_char(text, '/');
+        s3i_uri_add_path(text, s3i_str_from(client->bucket));
+    }
     size_t area = text->size;
     s3i_buf_add(text, s3i_str_from(region));
     if (!s3i_buf_ok(text)) {
@@ -292,10 +328,25 @@ static bool set_target(struct identity *identity, const struct client *client, c
     identity->public.target = (struct s3_target){
         .origin = s3i_str(text->data, path),
         .host = s3i_str(text->data + host, path - host),
-        .path_prefix = s3i_str(text->data + path, area - path),
+        .path_prefix = s3i_str(text->data + path, bucket - path),
+        .host_bucket = s3i_str(text->data + bucket, area - bucket),
         .region = s3i_str(text->data + area, text->size - area),
     };
     return true;
+}
+
+static bool set_signer(struct identity *identity, const struct client *client,
+                       struct s3_credentials *credentials, int64_t epoch)
+{
+    identity->credentials = s3i_credentials_retain(credentials);
+    if (client->signature_v2) {
+        identity->v2_signer = s3i_v2_signer_new(credentials->key_id, credentials->secret);
+        return identity->v2_signer != NULL;
+    }
+    identity->signer =
+        s3i_signer_new(credentials->key_id, credentials->secret, identity->public.target.region,
+                       s3i_str_from(client->service), epoch);
+    return identity->signer != NULL;
 }
 
 static struct identity *make_identity(const struct client *client, const char *region,
@@ -306,20 +357,14 @@ static struct identity *make_identity(const struct client *client, const char *r
         return NULL;
     }
     atomic_init(&identity->references, 1);
-    bool ok = set_target(identity, client, region);
-    if (ok && credentials != NULL) {
-        identity->credentials = s3i_credentials_retain(credentials);
-        identity->signer =
-            s3i_signer_new(credentials->key_id, credentials->secret, identity->public.target.region,
-                           s3i_str_from(client->service), epoch);
-        ok = identity->signer != NULL;
-    }
-    if (!ok) {
+    if (!set_target(identity, client, region) ||
+        (credentials != NULL && !set_signer(identity, client, credentials, epoch))) {
         identity_release(identity);
         return NULL;
     }
     identity->public.credentials = identity->credentials;
     identity->public.signer = identity->signer;
+    identity->public.v2_signer = identity->v2_signer;
     return identity;
 }
 
@@ -337,9 +382,20 @@ static bool identity_holds_locked(const struct client *client, int64_t epoch)
            s3i_str_equal(identity->public.target.region, s3i_str_from(client->locked.region));
 }
 
+/* What any client of the bucket was told counts, be it before this one was made. */
+static void take_up_lessons_locked(struct client *client)
+{
+    uint64_t lessons = s3i_regions_lessons();
+    if (client->place != NULL && lessons != client->locked.lessons) {
+        client->locked.lessons = lessons;
+        s3i_regions_find(s3i_str_from(client->place), client->locked.region);
+    }
+}
+
 static enum s3_identity_state give_identity_locked(struct client *client, int64_t wall_ms,
                                                    struct s3_identity **out, struct s3_error *error)
 {
+    take_up_lessons_locked(client);
     int64_t epoch = wall_ms / 1000 + atomic_load(&client->public.clock_offset);
     if (!identity_holds_locked(client, epoch)) {
         struct identity *fresh =
@@ -524,5 +580,6 @@ bool s3i_client_correct_region(struct s3_client *client, struct s3_str region)
     memcpy(private->locked.region, region.data, region.size);
     private->locked.region[region.size] = '\0';
     pthread_mutex_unlock(&private->lock);
+    s3i_regions_learn(s3i_str_from(private->place), region);
     return true;
 }

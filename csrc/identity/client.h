@@ -7,6 +7,9 @@
  * immutable identity; a request takes a reference on one and is signed with it, whatever happens to
  * the client meanwhile.
  *
+ * A region that an answer corrects is remembered for the bucket (regions.h): all clients of it take
+ * that one up with their next identity.
+ *
  *   slot:  EMPTY --set--> VALID --near expiry: ask the provider, go on using--> VALID
  *                           |--expired, or refused--> EMPTY (ask the provider, requests wait)
  */
@@ -21,6 +24,7 @@
 #include "base/str.h"
 #include "identity/connect.h"
 #include "identity/credentials.h"
+#include "identity/sigv2.h"
 #include "identity/sigv4.h"
 #include "pure/checksum.h"
 #include "pure/retry.h"
@@ -32,14 +36,16 @@ struct s3_target {
     struct s3_str origin;      /* "https://host[:port]" */
     struct s3_str host;        /* "host[:port]", as the Host header names it */
     struct s3_str path_prefix; /* encoded: "/base/bucket", "/base" or "" in virtual-hosted style */
+    struct s3_str host_bucket; /* encoded: "/bucket" in virtual-hosted style, else "" */
     struct s3_str region;
 };
 
-/* Keys, target and signing key of one UTC day. Counted; immutable. */
+/* Keys, target and signing key (in version 4 of one UTC day). Counted; immutable. */
 struct s3_identity {
     struct s3_target target;
     const struct s3_credentials *credentials; /* NULL: requests are not signed */
-    const struct s3_signer *signer;           /* NULL then */
+    const struct s3_signer *signer;           /* NULL then, and in version 2 */
+    const struct s3_v2_signer *v2_signer;     /* NULL then, and in version 4 */
 };
 
 /* Which of a client's encryption headers go with a request; the bits may be joined. */

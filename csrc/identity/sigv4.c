@@ -56,7 +56,7 @@ void s3i_amz_date(char out[S3I_AMZ_DATE_SIZE + 1], int64_t epoch)
 /* One step of the key's derivation: digest = HMAC(secret, text). */
 static int derive(struct s3_str secret, struct s3_str text, uint8_t digest[S3I_SHA256_SIZE])
 {
-    struct s3_hmac_key *key = s3i_hmac_key_new(secret);
+    struct s3_hmac_key *key = s3i_hmac_key_new(S3I_HASH_SHA256, secret);
     if (key == NULL) {
         return S3EXT_NO_MEMORY;
     }
@@ -86,7 +86,7 @@ static struct s3_hmac_key *derive_key(struct s3_str secret, struct s3_str date,
     for (size_t i = 1; i < sizeof(parts) / sizeof(parts[0]) && code == S3EXT_OK; i++) {
         code = derive(key, parts[i], digest);
     }
-    struct s3_hmac_key *made = code == S3EXT_OK ? s3i_hmac_key_new(key) : NULL;
+    struct s3_hmac_key *made = code == S3EXT_OK ? s3i_hmac_key_new(S3I_HASH_SHA256, key) : NULL;
     OPENSSL_cleanse(digest, sizeof(digest));
     s3i_free_secret(first, size);
     return made;
@@ -149,7 +149,7 @@ static int compare_names(struct s3_str a, struct s3_str b)
 }
 
 /* Insertion: few headers, nothing to allocate, and those of one name stay in the order sent. */
-static void sort_headers(struct s3_header *headers, size_t count)
+void s3i_sign_sort(struct s3_header *headers, size_t count)
 {
     for (size_t i = 1; i < count; i++) {
         struct s3_header header = headers[i];
@@ -283,7 +283,7 @@ int s3i_sign_headers(const struct s3_signer *signer, const struct s3_sign_reques
     char date[S3I_AMZ_DATE_SIZE + 1];
     uint8_t signature[S3I_SHA256_SIZE];
     s3i_amz_date(date, epoch);
-    sort_headers(request->headers, request->header_count);
+    s3i_sign_sort(request->headers, request->header_count);
     S3I_TRY(sign(signer, request, date, signature));
     s3i_buf_add(authorization, S3I_STR(ALGORITHM " Credential="));
     s3i_buf_add(authorization, signer->credential);
@@ -326,7 +326,7 @@ int s3i_sign_query(const struct s3_signer *signer, const struct s3_sign_request 
     s3i_buf_fixed(&expires, digits, sizeof(digits));
     s3i_buf_add_u64(&expires, expires_seconds);
     s3i_buf_init(&names, SIZE_MAX);
-    sort_headers(request->headers, request->header_count);
+    s3i_sign_sort(request->headers, request->header_count);
     add_signed_names(&names, request);
 
     const struct s3_query own[] = {

@@ -38,6 +38,9 @@ struct s3_header {
     struct s3_str value;
 };
 
+/* Sorts by name, in place; those of one name stay in the order given. */
+void s3i_sign_sort(struct s3_header *headers, size_t count);
+
 struct s3_sign_request {
     struct s3_str method; /* "GET" */
     struct s3_str path;   /* encoded, begins with '/' */

@@ -6,11 +6,14 @@
 
 enum { DOCUMENT_LIMIT = 64 * 1024, SOURCE_LIMIT = 8 * 1024 };
 
-/* "<bucket>/<key>", encoded like a path. */
+/* "<bucket>/<key>", or "<ARN of an access point>/object/<key>" (AWS "CopyObject"), encoded like a
+ * path. */
 static void add_source(struct s3_buf *out, const struct s3_client *client, struct s3_str key)
 {
-    s3i_uri_add_path(out, s3i_client_bucket(client));
-    s3i_buf_add_char(out, '/');
+    struct s3_str bucket = s3i_client_bucket(client);
+    bool access_point = s3i_str_starts(bucket, S3I_STR("arn:"));
+    s3i_uri_add_path(out, bucket);
+    s3i_buf_add(out, access_point ? S3I_STR("/object/") : S3I_STR("/"));
     s3i_uri_add_path(out, key);
 }
 

@@ -6,7 +6,7 @@
 
 #include "base/alloc.h"
 
-enum { KINDS = S3I_HASH_MD5 + 1, SHA256_BLOCK = 64 };
+enum { KINDS = S3I_HASH_MD5 + 1, HMAC_BLOCK = 64 /* of SHA-256 and of SHA-1 */ };
 
 /*
  * Fetched once and kept for the life of the process: each fetch by name takes OpenSSL's locks.
@@ -76,17 +76,18 @@ int s3i_hash_final(struct s3_hash *hash, uint8_t *digest)
 struct s3_hmac_key {
     EVP_MD_CTX *inner; /* after key ^ ipad */
     EVP_MD_CTX *outer; /* after key ^ opad */
+    size_t size;       /* of a digest */
 };
 
 /* The state after one block of the key xored with a byte: what RFC 2104 calls a pad. */
-static EVP_MD_CTX *padded_state(const uint8_t block[SHA256_BLOCK], uint8_t pad)
+static EVP_MD_CTX *padded_state(enum s3_hash_kind kind, const uint8_t block[HMAC_BLOCK], uint8_t pad)
 {
-    uint8_t padded[SHA256_BLOCK];
+    uint8_t padded[HMAC_BLOCK];
     for (size_t i = 0; i < sizeof(padded); i++) {
         padded[i] = block[i] ^ pad;
     }
     EVP_MD_CTX *state = EVP_MD_CTX_new();
-    if (state != NULL && (!EVP_DigestInit_ex2(state, algorithms[S3I_HASH_SHA256], NULL) ||
+    if (state != NULL && (!EVP_DigestInit_ex2(state, algorithms[kind], NULL) ||
                           !EVP_DigestUpdate(state, padded, sizeof(padded)))) {
         EVP_MD_CTX_free(state);
         state = NULL;
@@ -95,20 +96,21 @@ static EVP_MD_CTX *padded_state(const uint8_t block[SHA256_BLOCK], uint8_t pad)
     return state;
 }
 
-struct s3_hmac_key *s3i_hmac_key_new(struct s3_str key)
+struct s3_hmac_key *s3i_hmac_key_new(enum s3_hash_kind kind, struct s3_str key)
 {
-    uint8_t block[SHA256_BLOCK] = {0};
+    uint8_t block[HMAC_BLOCK] = {0};
     if (key.size > sizeof(block)) { /* a longer key is replaced by its digest (RFC 2104, 2) */
-        if (s3i_hash_once(S3I_HASH_SHA256, key, block) != S3EXT_OK) {
+        if (s3i_hash_once(kind, key, block) != S3EXT_OK) {
             return NULL;
         }
     } else if (key.size > 0) {
         memcpy(block, key.data, key.size);
     }
-    struct s3_hmac_key *made = algorithms[S3I_HASH_SHA256] ? s3i_calloc(1, sizeof(*made)) : NULL;
+    struct s3_hmac_key *made = algorithms[kind] ? s3i_calloc(1, sizeof(*made)) : NULL;
     if (made != NULL) {
-        made->inner = padded_state(block, 0x36);
-        made->outer = padded_state(block, 0x5C);
+        made->size = (size_t)EVP_MD_get_size(algorithms[kind]);
+        made->inner = padded_state(kind, block, 0x36);
+        made->outer = padded_state(kind, block, 0x5C);
         if (made->inner == NULL || made->outer == NULL) {
             s3i_hmac_key_free(made);
             made = NULL;
@@ -118,7 +120,7 @@ struct s3_hmac_key *s3i_hmac_key_new(struct s3_str key)
     return made;
 }
 
-/* OpenSSL's SHA-256 provider cleanses a state before it frees it. */
+/* OpenSSL's providers cleanse a state before they free it. */
 void s3i_hmac_key_free(struct s3_hmac_key *key)
 {
     if (key != NULL) {
@@ -136,13 +138,13 @@ static bool digest_from(const EVP_MD_CTX *start, EVP_MD_CTX *scratch, struct s3_
            EVP_DigestFinal_ex(scratch, digest, NULL);
 }
 
-int s3i_hmac(const struct s3_hmac_key *key, struct s3_str data, uint8_t digest[S3I_SHA256_SIZE])
+int s3i_hmac(const struct s3_hmac_key *key, struct s3_str data, uint8_t *digest)
 {
     EVP_MD_CTX *scratch = EVP_MD_CTX_new(); /* 30 ns: not worth keeping one for each thread */
     if (scratch == NULL) {
         return S3EXT_NO_MEMORY;
     }
-    const struct s3_str inner = s3i_str((const char *)digest, S3I_SHA256_SIZE);
+    const struct s3_str inner = s3i_str((const char *)digest, key->size);
     bool done = digest_from(key->inner, scratch, data, digest) &&
                 digest_from(key->outer, scratch, inner, digest);
     EVP_MD_CTX_free(scratch);

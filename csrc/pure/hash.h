@@ -1,7 +1,7 @@
 /*
- * hash: SHA-256, SHA-1, MD5 and HMAC-SHA-256 through OpenSSL's EVP, with reusable mid-states.
+ * hash: SHA-256, SHA-1, MD5 and HMAC through OpenSSL's EVP, with reusable mid-states.
  *
- * An HMAC key is kept as the two SHA-256 states after the inner and outer pad (RFC 2104), so that
+ * An HMAC key is kept as the two digest states after the inner and outer pad (RFC 2104), so that
  * one signature costs two copied states and no key schedule. Digest algorithms are fetched once
  * (s3i_hash_init). Functions return an s3_code: NO_MEMORY, or SYSTEM when OpenSSL refuses (a FIPS
  * build without MD5).
@@ -33,12 +33,12 @@ void s3i_hash_free(struct s3_hash *hash);
 int s3i_hash_update(struct s3_hash *hash, struct s3_str data);
 int s3i_hash_final(struct s3_hash *hash, uint8_t *digest);
 
-/* An HMAC-SHA-256 key as mid-states. Immutable after _new: any number of threads may sign with it.
- */
+/* An HMAC key as mid-states, of SHA-256 or SHA-1. Immutable after _new: any number of threads may
+ * sign with it. `digest` holds as many bytes as the hash has. */
 struct s3_hmac_key;
-struct s3_hmac_key *s3i_hmac_key_new(struct s3_str key);
+struct s3_hmac_key *s3i_hmac_key_new(enum s3_hash_kind kind, struct s3_str key);
 void s3i_hmac_key_free(struct s3_hmac_key *key); /* cleanses the states */
-int s3i_hmac(const struct s3_hmac_key *key, struct s3_str data, uint8_t digest[S3I_SHA256_SIZE]);
+int s3i_hmac(const struct s3_hmac_key *key, struct s3_str data, uint8_t *digest);
 
 /* Lower-case hex and base64 of a digest, appended. */
 void s3i_hash_add_hex(struct s3_buf *out, const uint8_t *digest, size_t size);

@@ -76,6 +76,7 @@ def service_client(
             bucket=endpoint.authority,
             bucket_in_host=True,
             region=_signing_region(settings.region),
+            signature_v2=False,
             region_may_change=False,
             service="sts",
             express_session=False,

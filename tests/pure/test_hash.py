@@ -32,7 +32,7 @@ void s3i_hash_free(struct s3_hash *hash);
 int s3i_hash_update(struct s3_hash *hash, struct s3_str data);
 int s3i_hash_final(struct s3_hash *hash, uint8_t *digest);
 struct s3_hmac_key;
-struct s3_hmac_key *s3i_hmac_key_new(struct s3_str key);
+struct s3_hmac_key *s3i_hmac_key_new(enum s3_hash_kind kind, struct s3_str key);
 void s3i_hmac_key_free(struct s3_hmac_key *key);
 int s3i_hmac(const struct s3_hmac_key *key, struct s3_str data, uint8_t *digest);
 void s3i_hash_add_hex(struct s3_buf *out, const uint8_t *digest, size_t size);
@@ -64,8 +64,12 @@ def once(kind: int, data: bytes) -> bytes:
     return digest_of(lib.s3i_hash_once, kind, native.text(data), size=KINDS[kind]().digest_size)
 
 
-def hmac_key(key: bytes) -> Any:
-    made = lib.s3i_hmac_key_new(native.text(key))
+HMACS = {lib.S3I_HASH_SHA256: "sha256", lib.S3I_HASH_SHA1: "sha1"}
+by_hmac = pytest.mark.parametrize("kind", HMACS, ids=HMACS.get)
+
+
+def hmac_key(kind: int, key: bytes) -> Any:
+    made = lib.s3i_hmac_key_new(kind, native.text(key))
     assert made != ffi.NULL
     return ffi.gc(made, lib.s3i_hmac_key_free)
 
@@ -89,31 +93,37 @@ def test_a_digest_may_be_fed_in_pieces(kind: int, pieces: list[bytes]) -> None:
     assert digest_of(lib.s3i_hash_final, state, size=expected.digest_size) == expected.digest()
 
 
+def hmac_of(kind: int, made: Any, data: bytes) -> bytes:
+    return digest_of(lib.s3i_hmac, made, native.text(data), size=KINDS[kind]().digest_size)
+
+
+@by_hmac
 @pytest.mark.parametrize("size", [*range(70), 127, 128, 129, 1000])
-def test_hmac_with_keys_of_every_size_is_the_one_of_the_library(size: int) -> None:
+def test_hmac_with_keys_of_every_size_is_the_one_of_the_library(kind: int, size: int) -> None:
     key = bytes(i % 256 for i in range(size))
-    made = hmac_key(key)
+    made = hmac_key(kind, key)
     for data in (b"", b"x", b"message" * 50):
-        result = digest_of(lib.s3i_hmac, made, native.text(data), size=32)
-        assert result == hmac.digest(key, data, "sha256")
+        assert hmac_of(kind, made, data) == hmac.digest(key, data, HMACS[kind])
 
 
-@given(st.binary(max_size=100), st.lists(st.binary(max_size=300), min_size=1, max_size=4))
-def test_a_key_signs_any_number_of_messages(key: bytes, messages: list[bytes]) -> None:
-    made = hmac_key(key)
+@given(
+    st.sampled_from(list(HMACS)),
+    st.binary(max_size=100),
+    st.lists(st.binary(max_size=300), min_size=1, max_size=4),
+)
+def test_a_key_signs_any_number_of_messages(kind: int, key: bytes, messages: list[bytes]) -> None:
+    made = hmac_key(kind, key)
     for message in messages:
-        result = digest_of(lib.s3i_hmac, made, native.text(message), size=32)
-        assert result == hmac.digest(key, message, "sha256")
+        assert hmac_of(kind, made, message) == hmac.digest(key, message, HMACS[kind])
 
 
 def test_threads_may_share_a_key() -> None:
-    made = hmac_key(b"shared")
+    made = hmac_key(lib.S3I_HASH_SHA256, b"shared")
 
     def sign(number: int) -> bool:
         data = str(number).encode() * 20
         return all(
-            digest_of(lib.s3i_hmac, made, native.text(data), size=32)
-            == hmac.digest(b"shared", data, "sha256")
+            hmac_of(lib.S3I_HASH_SHA256, made, data) == hmac.digest(b"shared", data, "sha256")
             for _ in range(50)
         )
 
@@ -142,8 +152,9 @@ def test_without_the_algorithms_everything_says_so() -> None:
     for kind in KINDS:
         assert fresh.s3i_hash_once(kind, text, digest) == lib.S3EXT_SYSTEM
         assert fresh.s3i_hash_new(kind) == fresh_ffi.NULL
-    assert fresh.s3i_hmac_key_new(text) == fresh_ffi.NULL
-    assert fresh.s3i_hmac_key_new(long_key) == fresh_ffi.NULL
+    for kind in HMACS:
+        assert fresh.s3i_hmac_key_new(kind, text) == fresh_ffi.NULL
+        assert fresh.s3i_hmac_key_new(kind, long_key) == fresh_ffi.NULL
     assert fresh.s3i_alloc_live() == 0
 
 
@@ -152,7 +163,7 @@ def test_every_failing_allocation_gives_nothing_and_keeps_nothing() -> None:
 
     def attempt() -> bool:
         state = lib.s3i_hash_new(lib.S3I_HASH_SHA256)
-        key = lib.s3i_hmac_key_new(text)
+        key = lib.s3i_hmac_key_new(lib.S3I_HASH_SHA256, text)
         done = bool(state != ffi.NULL) and bool(key != ffi.NULL)
         lib.s3i_hash_free(state)
         lib.s3i_hmac_key_free(key)
@@ -169,11 +180,11 @@ def test_openssl_without_memory_gives_errors_and_no_wrong_digest() -> None:
         """
 assert lib.s3i_hash_init() == 0
 message, digest = text(b"x" * 100), ffi.new("uint8_t[32]")
-key = lib.s3i_hmac_key_new(message)
+key = lib.s3i_hmac_key_new(0, message)
 attempts = {
     "once": lambda: lib.s3i_hash_once(0, message, digest) == 0,
     "new": lambda: [made := lib.s3i_hash_new(0), lib.s3i_hash_free(made)][0] != ffi.NULL,
-    "key": lambda: [made := lib.s3i_hmac_key_new(message), lib.s3i_hmac_key_free(made)][0] != ffi.NULL,
+    "key": lambda: [made := lib.s3i_hmac_key_new(0, message), lib.s3i_hmac_key_free(made)][0] != ffi.NULL,
     "hmac": lambda: lib.s3i_hmac(key, message, digest) == 0,
 }
 """,

@@ -1,0 +1,1 @@
+"""Regions, hosts and styles: against botocore, and on the wire."""
