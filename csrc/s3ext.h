@@ -227,11 +227,12 @@ s3ext_op *s3ext_op_put(s3ext_client *client, const char *key, size_t key_size, c
  * A multipart upload, aborted on every failure. With `body`, the core cuts it into parts of
  * `part_size` (larger if 10,000 would not do). With body NULL it is fed: see s3ext_upload_* below;
  * `size` is 0 then if it is not known, and parts become larger as there are more of them. At most
- * `window` parts are in flight.
+ * `window` parts are in flight. With `if_absent` the upload ends with PRECONDITION when there is an
+ * object by the time that all parts are there.
  */
 s3ext_op *s3ext_op_upload(s3ext_client *client, const char *key, size_t key_size,
                           const char *headers, size_t headers_size, const void *body, uint64_t size,
-                          uint64_t part_size, uint32_t window);
+                          uint64_t part_size, uint32_t window, int if_absent);
 
 s3ext_op *s3ext_op_delete(s3ext_client *client, const char *key, size_t key_size,
                           const char *headers, size_t headers_size, const char *query,

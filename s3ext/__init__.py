@@ -50,11 +50,18 @@ from s3ext._functions import (
     stats,
 )
 from s3ext._functions import list_objects as list  # noqa: A004 - obstore's name
+from s3ext._functions import open_url as open  # noqa: A004 - what it is
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s3ext import store
-    from s3ext._files import AsyncReadableFile, AsyncWritableFile, ReadableFile, WritableFile
+    from s3ext._files import (
+        AsyncReadableFile,
+        AsyncWritableFile,
+        ObjectWriter,
+        ReadableFile,
+        WritableFile,
+    )
     from s3ext._results import BytesStream, GetResult, ListStream
     from s3ext._types import (
         Attribute,
@@ -81,6 +88,7 @@ __all__ = [
     "ListResult",
     "ListStream",
     "ObjectMeta",
+    "ObjectWriter",
     "OffsetRange",
     "PutMode",
     "PutResult",
@@ -107,6 +115,7 @@ __all__ = [
     "list_async",
     "list_with_delimiter",
     "list_with_delimiter_async",
+    "open",
     "open_reader",
     "open_reader_async",
     "open_writer",
@@ -126,7 +135,9 @@ __all__ = [
 __version__ = "0.1.0"
 
 _RESULTS = frozenset({"BytesStream", "GetResult", "ListStream"})
-_FILES = frozenset({"AsyncReadableFile", "AsyncWritableFile", "ReadableFile", "WritableFile"})
+_FILES = frozenset(
+    {"AsyncReadableFile", "AsyncWritableFile", "ObjectWriter", "ReadableFile", "WritableFile"}
+)
 
 
 def __getattr__(name: str) -> object:

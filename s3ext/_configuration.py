@@ -199,6 +199,7 @@ def _resolve(
         "unanswered_ms": values.milliseconds("http2_keep_alive_timeout"),
         "http_version": _http_version(values),
         "proxy_ca_pem": values.get("proxy_ca_certificate"),
+        "allow_http": _allow_http(values),
     }
     for name in FIELDS:
         if name not in resolved:
@@ -268,6 +269,13 @@ def _bucket(values: Values) -> str:
             f"a path within the bucket goes into prefix="
         )
     return bucket
+
+
+def _allow_http(values: Values) -> bool:
+    given = values.source("allow_http")
+    if values.get("scheme") == "http" and (given is None or given.source == ENVIRONMENT):
+        return True
+    return values.flag("allow_http")
 
 
 def _credentials(values: Values, environ: Mapping[str, str], *, has_provider: bool) -> dict[str, object]:

@@ -1,10 +1,17 @@
 """Objects as files: readers that fetch what is read, and writers that upload what was written.
 
-Both exist in a sync and an async form, which share all but the driving: `Content` knows an object's bytes,
-`Writing` an upload that grows; each has generators of effects (see `_wait`), and methods that answer at once
-where nothing has to be waited for. The sync classes are files in Python's sense (`io.BufferedIOBase`), so
-that zipfile, `io.TextIOWrapper`, numpy, pandas and pyarrow take them. What they read is `Bytes`, as
-everywhere; json and others that insist on `bytes` or `str` read from `io.TextIOWrapper(file)`.
+All forms share all but the driving: `Content` knows an object's bytes, `Writing` an upload that grows; each
+has generators of effects (see `_wait`), and methods that answer at once where nothing has to be waited for.
+
+    made by               reads                             writes
+    open_reader, _writer  ReadableFile                      WritableFile
+      ..._async           AsyncReadableFile                 AsyncWritableFile
+    open (see `_open`)    RawObject in io.BufferedReader    ObjectWriter
+      in text mode        ... in io.TextIOWrapper           ... in TextWriter
+
+The sync classes are files in Python's sense, so that zipfile, `io.TextIOWrapper`, numpy, pandas and pyarrow
+take them. What the readers of the first two rows read is `Bytes`, as everywhere, and obstore's writers have
+their own mind about being closed; `open` gives what Python's `open` does, to the letter.
 
 Invariants: a reader reads one version of the object, whose ETag is sent with every request; a position moves
 only when a read has succeeded. An upload that was begun is completed by `close`, and aborted by anything
@@ -24,11 +31,12 @@ from weakref import WeakSet
 from s3ext._bytes import Bytes
 from s3ext._errors import failure
 from s3ext._ffi import NULL, RELEASE_MEMORY, SLICE, at_fork, ffi, lib, text, wrap
-from s3ext._operations import head, range_operation
+from s3ext._operations import get_part, head, head_range, range_operation
 from s3ext._paths import shown
 from s3ext._requests import block
 from s3ext._uploads import FedUpload, put_buffer
 from s3ext._wait import run_async, run_sync
+from s3ext.exceptions import BaseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +55,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncReadableFile",
     "AsyncWritableFile",
+    "Content",
+    "ObjectWriter",
+    "RawObject",
     "ReadableFile",
+    "TextWriter",
     "WritableFile",
+    "Writing",
+    "begun_content",
     "content_of",
 ]
 
@@ -56,7 +70,7 @@ UNSATISFIABLE = 416
 CLOSED_FILE = "I/O operation on closed file."
 
 _forks = 0
-_readers: WeakSet[ReadableFile | AsyncReadableFile] = WeakSet()
+_readers: WeakSet[_SyncReader | AsyncReadableFile] = WeakSet()
 
 
 def _note_fork() -> None:
@@ -94,8 +108,36 @@ def content_of(target: Target, buffer_size: int, size: int | None) -> Steps[Cont
     return Content(target, meta["size"], index(buffer_size), meta["e_tag"], size_given=False)
 
 
+def begun_content(target: Target, query: bytes, least: int, most: int) -> Steps[Content]:
+    """Read the beginning of an object, which tells its size and version as well.
+
+    Args:
+        target: The object.
+        query: Pair block that names a version, or an empty one.
+        least: Bytes that are fetched at least; so many now.
+        most: Up to so many are fetched where reading goes on.
+
+    Raises:
+        NotFoundError: There is no such object.
+    """
+    try:
+        first = yield from get_part(target, b"", query, 0, least)
+    except BaseError as error:
+        if error.status != UNSATISFIABLE:
+            raise
+        # An empty object has no range that could be asked for.
+        first = yield from head_range(target, b"", query)
+    meta = first.meta
+    content = Content(target, meta["size"], least, meta["e_tag"], size_given=False, most=most, query=query)
+    content.begin_with(first.data)
+    return content
+
+
 class Content:
     """The bytes of an object, and where in them a reader stands: one buffer is here, the rest is fetched.
+
+    What has to be fetched comes with what follows it, so that small reads share requests: `buffer_size`
+    bytes, and twice as many, up to `most`, each time that reading goes on where the last request ended.
 
     This is the place for a cache that knows more than the last buffer: nobody else knows what is here.
 
@@ -105,22 +147,54 @@ class Content:
         buffer_size: Bytes that are fetched at least.
         e_tag: Its ETag; None if it is not known yet.
         size_given: Whether it was the caller who knew the size.
+        most: Bytes that are fetched at least where reading goes on and on; default always `buffer_size`.
+        query: Pair block of every request: which version is read.
     """
 
-    __slots__ = ("_ahead", "_pin", "_size_given", "at", "buffer_size", "size", "target")
+    __slots__ = (
+        "_ahead",
+        "_most",
+        "_pin",
+        "_query",
+        "_reach",
+        "_size_given",
+        "_window",
+        "at",
+        "buffer_size",
+        "size",
+        "target",
+    )
 
     def __init__(
-        self, target: Target, size: int, buffer_size: int, e_tag: str | None, *, size_given: bool
+        self,
+        target: Target,
+        size: int,
+        buffer_size: int,
+        e_tag: str | None,
+        *,
+        size_given: bool,
+        most: int = 0,
+        query: bytes = b"",
     ) -> None:
         self.target = target
         self.size = size
         self.buffer_size = buffer_size
         self.at = 0
+        self._most = max(most, buffer_size)
+        self._window = buffer_size
+        # Where the last request ended.
+        self._reach = 0
+        self._query = query
         self._size_given = size_given
         self._pin = b""
         self._pin_to(e_tag)
         # Where the buffer begins, and its bytes. Both at once: a fork may come between.
         self._ahead = (0, Bytes())
+
+    def begin_with(self, data: Bytes) -> None:
+        """Take the object's beginning for the buffer."""
+        self._ahead = (0, data)
+        self._reach = len(data)
 
     # What can be had at once, or None; written for speed, because most reads are this.
 
@@ -165,7 +239,7 @@ class Content:
         if start >= end:
             return Bytes()
         if not len(self._held(start, end)):
-            yield from self._fill(start)
+            yield from self._fill(start, self._widened(start))
         some = self._held(start, end)
         self.at = start + len(some)
         return some._cut(0, len(some))  # noqa: SLF001 - as above
@@ -179,12 +253,13 @@ class Content:
         have = self._held(start, end)
         done = len(have)
         room[:done] = have
-        if 0 < end - start - done < self.buffer_size:
-            yield from self._fill(start + done)
-            room[done:] = self._held(start + done, end)
-        elif done < end - start:
-            into = ffi.from_buffer(room[done:], require_writable=True)
-            yield from self._fetch(start + done, end, into)
+        if done < end - start:
+            at, window = start + done, self._widened(start + done)
+            if end - at < window:
+                yield from self._fill(at, window)
+                room[done:] = self._held(at, end)
+            else:
+                yield from self._fetch(at, end, ffi.from_buffer(room[done:], require_writable=True))
         self.at = end
         return end - start
 
@@ -195,7 +270,7 @@ class Content:
         while start < end:
             piece = self._held(start, end)
             if not len(piece):
-                yield from self._fill(start)
+                yield from self._fill(start, self._widened(start))
                 continue
             found = piece.find(b"\n") + 1
             pieces.append(piece[:found] if found else piece)
@@ -238,9 +313,10 @@ class Content:
         """Return the bytes [start, end), which are in the object: through the buffer, or past it."""
         have = self._held(start, end)
         at = start + len(have)
-        if end - at < self.buffer_size:
+        window = self._widened(at) if at < end else self._window
+        if end - at < window:
             if at < end:
-                yield from self._fill(at)
+                yield from self._fill(at, window)
             more = self._held(at, end)
             return Bytes(b"".join((have, more))) if len(have) else more._cut(0, len(more))  # noqa: SLF001
         if not len(have):
@@ -250,14 +326,19 @@ class Content:
         yield from self._fetch(at, end, ffi.from_buffer(memoryview(whole)[len(have) :]))
         return Bytes(whole)
 
-    def _fill(self, start: int) -> Steps[None]:
-        end = min(self.size, start + self.buffer_size)
+    def _widened(self, start: int) -> int:
+        """Choose how much a request at `start` shall bring at least."""
+        self._window = min(2 * self._window, self._most) if start == self._reach else self.buffer_size
+        return self._window
+
+    def _fill(self, start: int, window: int) -> Steps[None]:
+        end = min(self.size, start + window)
         self._ahead = (start, (yield from self._fetch(start, end)))
 
     def _fetch(self, start: int, end: int, into: CData | None = None) -> Steps[Bytes]:
         """Ask the server for a range, all of which has to be there."""
         operation = range_operation(
-            self.target, self._pin, b"", start, end, NULL if into is None else into, into
+            self.target, self._pin, self._query, start, end, NULL if into is None else into, into
         )
         try:
             yield operation
@@ -268,6 +349,7 @@ class Content:
                 self._pin_to(text(result.etag, result.etag_size))
             if result.range_end < end:
                 raise self._too_short(start, end, f"it ends at {result.range_end}")
+            self._reach = end
             if into is not None:
                 return Bytes()
             data, size, _, memory = SLICE.unpack_from(ffi.buffer(result.slices, SLICE.size))
@@ -318,7 +400,81 @@ class _Closed:
 _CLOSED = _Closed()
 
 
-class ReadableFile(io.BufferedIOBase):
+class _SyncReader(io.IOBase):
+    """What sync readers have in common.
+
+    They may be used by several threads, and in the child of a fork.
+    """
+
+    mode = "rb"
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._lock: RLock | _Closed = RLock()
+        _readers.add(self)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the object, or what was given as its size."""
+        return self._content.size
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Read into memory: as much as it has room for, or as there is.
+
+        Args:
+            buffer: Any writable, C-contiguous buffer.
+
+        Returns:
+            Bytes that were read.
+        """
+        room = _room_of(buffer)
+        with self._lock:
+            return run_sync(self._content.read_into(room))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a position, which costs nothing; it may be behind the end.
+
+        Args:
+            offset: Bytes from what `whence` says.
+            whence: `os.SEEK_SET` (default), `os.SEEK_CUR` or `os.SEEK_END`.
+
+        Returns:
+            The position, from the start.
+
+        Raises:
+            UnsupportedOperation: (OSError, ValueError) It is before the start, or there is no such `whence`.
+        """
+        with self._lock:
+            return self._content.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        with self._lock:
+            return self._content.at
+
+    def seekable(self) -> bool:
+        """Return True."""
+        with self._lock:
+            return True
+
+    def readable(self) -> bool:
+        """Return True."""
+        with self._lock:
+            return True
+
+    def close(self) -> None:
+        """Let go of the buffer; nothing can be read any more, unlike in obstore."""
+        self._lock = _CLOSED
+        self._content.forget()
+        super().close()
+
+    def renew(self) -> None:
+        """Have a new lock, in the child of a fork: a thread that is not there may hold the old one."""
+        if self._lock is not _CLOSED:
+            self._lock = RLock()
+
+
+class ReadableFile(_SyncReader, io.BufferedIOBase):
     """An object as a binary file to read: `S3Store.open_reader` makes it.
 
     Every read gives as many bytes as were asked for, unless the object ends. Small ones come from a buffer,
@@ -331,22 +487,10 @@ class ReadableFile(io.BufferedIOBase):
         ...     names = zipfile.ZipFile(file).namelist()
     """
 
-    mode = "rb"
-
-    def __init__(self, content: Content) -> None:
-        self._content = content
-        self._lock: RLock | _Closed = RLock()
-        _readers.add(self)
-
     @property
     def name(self) -> str:
         """The object's path."""
         return self._content.target.path
-
-    @property
-    def size(self) -> int:
-        """Bytes of the object, or what was given as its size."""
-        return self._content.size
 
     def read(self, size: int | None = -1, /) -> Bytes:  # type: ignore[override] # bytes in all but name
         """Read.
@@ -379,19 +523,6 @@ class ReadableFile(io.BufferedIOBase):
     def readall(self) -> Bytes:
         """Read all that follows."""
         return self.read()
-
-    def readinto(self, buffer: Buffer, /) -> int:
-        """Read into memory: as much as it has room for, or as there is.
-
-        Args:
-            buffer: Any writable, C-contiguous buffer.
-
-        Returns:
-            Bytes that were read.
-        """
-        room = _room_of(buffer)
-        with self._lock:
-            return run_sync(self._content.read_into(room))
 
     def readinto1(self, buffer: Buffer, /) -> int:
         """Read into memory with one request at most; see `read1`."""
@@ -430,48 +561,28 @@ class ReadableFile(io.BufferedIOBase):
         # Iteration is that of io.IOBase, in C, and gives what readline does.
         def __next__(self) -> Bytes: ...  # type: ignore[override] # as above
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a position, which costs nothing; it may be behind the end.
-
-        Args:
-            offset: Bytes from what `whence` says.
-            whence: `os.SEEK_SET` (default), `os.SEEK_CUR` or `os.SEEK_END`.
-
-        Returns:
-            The position, from the start.
-
-        Raises:
-            UnsupportedOperation: (OSError, ValueError) It is before the start, or there is no such `whence`.
-        """
-        with self._lock:
-            return self._content.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the position."""
-        with self._lock:
-            return self._content.at
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def close(self) -> None:
-        """Let go of the buffer; nothing can be read any more, unlike in obstore."""
-        self._lock = _CLOSED
-        self._content.forget()
-        super().close()
-
     def __repr__(self) -> str:
         return f"ReadableFile({self.name!r}, size={self.size})"
 
-    def renew(self) -> None:
-        """Have a new lock, in the child of a fork: a thread that is not there may hold the old one."""
-        if self._lock is not _CLOSED:
-            self._lock = RLock()
+
+class RawObject(_SyncReader, io.RawIOBase):
+    """An object as a raw file to read: what is below the buffers of `open`; alone with `buffering=0`.
+
+    A read gives all that was asked for, unless the object ends.
+    """
+
+    @property
+    def name(self) -> str:
+        """The object's URL."""
+        return f"s3://{self._content.target.client.bucket}/{self._content.target.key}"
+
+    def readall(self) -> bytes:
+        """Read all that follows, in parallel parts."""
+        with self._lock:
+            return bytes(run_sync(self._content.read(None)))
+
+    def __repr__(self) -> str:
+        return f"RawObject({self.name!r}, size={self.size})"
 
 
 class AsyncReadableFile:
@@ -627,9 +738,19 @@ class Writing:
         return self._upload.key
 
     @property
+    def url(self) -> str:
+        """The object's URL."""
+        return f"s3://{self._upload.client.bucket}/{self._upload.key}"
+
+    @property
     def closed(self) -> bool:
         """Whether nothing can be written any more."""
         return not self._open
+
+    @property
+    def why(self) -> str:
+        """A sentence that says why it is closed, with a space before it; `""` after `close`."""
+        return self._why
 
     def check(self) -> None:
         """Make sure that it can be written to.
@@ -783,6 +904,10 @@ class WritableFile(io.BufferedIOBase):
         """Whether it is closed; to be looked at, or to be called as in obstore."""
         return _IsClosed(self._writing.closed)
 
+    def _check(self) -> None:
+        """Make sure that it can be written to; see `Writing.check`."""
+        self._writing.check()
+
     def write(self, buffer: Buffer, /) -> int:
         """Write.
 
@@ -797,9 +922,9 @@ class WritableFile(io.BufferedIOBase):
             BaseError: A part could not be put; the upload is aborted then. See `S3Store.put`.
         """
         view = _bytes_of(buffer)
-        self._writing.check()
+        self._check()
         with self._lock:
-            self._writing.check()
+            self._check()
             if not self._writing.take(view):
                 run_sync(self._writing.write(view))
         return len(view)
@@ -811,7 +936,7 @@ class WritableFile(io.BufferedIOBase):
 
     def flush(self) -> None:
         """Do nothing, as in obstore: there is no object before `close`."""
-        self._writing.check()
+        self._check()
 
     def tell(self) -> int:
         """Return how many bytes were written."""
@@ -828,13 +953,13 @@ class WritableFile(io.BufferedIOBase):
             OSError: It is closed already.
             BaseError: It could not be put; see `S3Store.put`.
         """
-        self._writing.check()
+        self._check()
         with self._lock:
-            self._writing.check()
+            self._check()
             run_sync(self._writing.close())
 
     def __enter__(self) -> Self:
-        self._writing.check()
+        self._check()
         return self
 
     def __exit__(
@@ -853,6 +978,101 @@ class WritableFile(io.BufferedIOBase):
 
     def __repr__(self) -> str:
         return f"WritableFile({self._writing.key!r}, written={self._writing.written})"
+
+
+class ObjectWriter(WritableFile):
+    """A binary file to write that becomes an object when it is closed: `open` makes it.
+
+    It differs from `WritableFile` where obstore differs from Python's files: to close it twice is to close it
+    once, and what is asked of a closed one raises ValueError.
+
+    The object appears as a whole, at `close`. It does not if anything fails, if a `with` block raises, or if
+    the file is never closed; then a ResourceWarning says so.
+    """
+
+    def __init__(self, writing: Writing, mode: str) -> None:
+        super().__init__(writing)
+        self.mode = mode
+
+    @property
+    def name(self) -> str:
+        """The object's URL."""
+        return self._writing.url
+
+    @property
+    def closed(self) -> bool:  # type: ignore[override] # what the base class has can be called, too
+        """Whether it is closed."""
+        return self._writing.closed
+
+    def _check(self) -> None:
+        if self._writing.closed:
+            raise ValueError(f"{CLOSED_FILE}{self._writing.why}")
+        super()._check()
+
+    def writable(self) -> bool:
+        """Return True."""
+        self._check()
+        return True
+
+    def readable(self) -> bool:
+        """Return False."""
+        self._check()
+        return False
+
+    def seekable(self) -> bool:
+        """Return False: an upload goes forward only."""
+        self._check()
+        return False
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        self._check()
+        return super().tell()
+
+    def close(self) -> None:
+        """Make the object of what was written, if that was not done before.
+
+        Raises:
+            FileExistsError: In mode `x`, there is such an object already.
+            BaseError: It could not be put; see `S3Store.put`.
+        """
+        if not self._writing.closed:
+            super().close()
+
+    def abort(self) -> None:
+        """Make nothing of it, and be closed."""
+        if not self._writing.closed:
+            run_sync(self._writing.abort())
+
+    def __repr__(self) -> str:
+        return f"ObjectWriter({self.name!r}, written={self._writing.written})"
+
+
+class TextWriter(io.TextIOWrapper):
+    """The text layer on an `ObjectWriter`, which loses no text without losing the object."""
+
+    buffer: ObjectWriter  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Make the object of what was written; none if not all of it can be written."""
+        try:
+            if not self.closed:
+                self.flush()
+        except BaseException:
+            self.buffer.abort()
+            raise
+        super().close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.buffer.abort()
+        self.close()
+
+    # As above.
+    def __del__(self) -> None:
+        pass
 
 
 class AsyncWritableFile:

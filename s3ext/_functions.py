@@ -14,16 +14,45 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Coroutine, Iterable, Sequence
     from datetime import timedelta
-    from typing import Any, Literal, SupportsIndex, overload
+    from io import BufferedReader, TextIOWrapper
+    from typing import Any, Literal, SupportsIndex, Unpack, overload
 
     from typing_extensions import Buffer
 
     from s3ext._arrow import ArrowBatch, ArrowTable
     from s3ext._bytes import Bytes
-    from s3ext._files import AsyncReadableFile, AsyncWritableFile, ReadableFile, WritableFile
-    from s3ext._methods import HTTPMethod, MetaList, PutInput, StoreMethods
+    from s3ext._files import (
+        AsyncReadableFile,
+        AsyncWritableFile,
+        ObjectWriter,
+        ReadableFile,
+        WritableFile,
+    )
+    from s3ext._methods import (
+        HTTPMethod,
+        MetaList,
+        PutInput,
+        ReadBinary,
+        ReadText,
+        StoreMethods,
+        WriteBinary,
+        WriteText,
+    )
     from s3ext._results import GetResult, ListStream
-    from s3ext._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult
+    from s3ext._types import (
+        Attributes,
+        ClientConfig,
+        GetOptions,
+        ListResult,
+        ObjectMeta,
+        OpenUrlOptions,
+        PutMode,
+        PutResult,
+        RetryConfig,
+        S3Config,
+        S3CredentialProvider,
+        S3Keywords,
+    )
 else:
 
     def overload(function: object) -> object:
@@ -52,6 +81,7 @@ __all__ = [
     "list_with_delimiter_async",
     "open_reader",
     "open_reader_async",
+    "open_url",
     "open_writer",
     "open_writer_async",
     "parse_scheme",
@@ -200,6 +230,87 @@ def put_async(
         use_multipart=use_multipart,
         chunk_size=chunk_size,
         max_concurrency=max_concurrency,
+    )
+
+
+@overload
+def open_url(
+    url: str, mode: ReadBinary = "rb", **options: Unpack[OpenUrlOptions]
+) -> BufferedReader: ...
+@overload
+def open_url(url: str, mode: WriteBinary, **options: Unpack[OpenUrlOptions]) -> ObjectWriter: ...
+@overload
+def open_url(url: str, mode: ReadText | WriteText, **options: Unpack[OpenUrlOptions]) -> TextIOWrapper: ...
+@overload
+def open_url(url: str, mode: str, **options: Unpack[OpenUrlOptions]) -> Any: ...
+def open_url(
+    url: str,
+    mode: str = "rb",
+    *,
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    block_size: int | None = None,
+    config: S3Config | None = None,
+    client_options: ClientConfig | None = None,
+    retry_config: RetryConfig | None = None,
+    credential_provider: S3CredentialProvider | None = None,
+    **kwargs: Unpack[S3Keywords],
+) -> Any:
+    """Open the object that a URL names, as Python's `open` opens a file.
+
+    Args:
+        url: `s3://bucket/key`, or `s3[+SCHEME]://[ID[:SECRET[:TOKEN]]@]bucket/key[?versionId=VERSION]` with
+            each element percent-encoded, as htslib has it: an ID alone is the name of a profile, `s3+http`
+            allows http. Or an https URL as for `S3Store.from_url`. The key is taken to the letter
+            (`raw_keys`), and percent-decoded if it looks encoded. Where htslib lets any `@` switch off the
+            variables of the environment for region, endpoint and addressing, here they count.
+        mode: As for `S3Store.open`, and so are `buffering`, `encoding`, `errors`, `newline` and `block_size`.
+        buffering: See `mode`.
+        encoding: See `mode`.
+        errors: See `mode`.
+        newline: See `mode`.
+        block_size: See `mode`.
+        config: S3 options, as for `S3Store.from_url`.
+        client_options: Options of connections and requests.
+        retry_config: How failed requests are retried.
+        credential_provider: A callable, sync or async, that returns an `S3Credential`.
+        **kwargs: S3 options.
+
+    Returns:
+        A file; see `S3Store.open`.
+
+    Raises:
+        GenericError: The URL names no object, breaks a rule of such URLs, or an option is wrong; and what
+            `S3Store` and `S3Store.open` raise. No error shows what may be a secret in the URL.
+        FileNotFoundError: There is no such object.
+
+    Example:
+        >>> with s3ext.open("s3://bucket/log.txt", "w") as file:
+        ...     file.write("hello")
+        >>> s3ext.open("s3://bucket/log.txt", "r").read()
+        'hello'
+    """
+    from s3ext import _open  # noqa: PLC0415 - keeps `import s3ext` light
+
+    return _open.open_url(
+        url,
+        mode,
+        file={
+            "buffering": buffering,
+            "encoding": encoding,
+            "errors": errors,
+            "newline": newline,
+            "block_size": block_size,
+        },
+        store={
+            "client_options": client_options,
+            "retry_config": retry_config,
+            "credential_provider": credential_provider,
+        },
+        config=config,  # type: ignore[arg-type] # a dictionary
+        kwargs=kwargs,
     )
 
 

@@ -40,10 +40,13 @@ __all__ = [
     "from_code",
     "from_environment",
     "from_provider",
+    "over_url",
 ]
 
 _UNKNOWN_KEY = "Configuration key: '{}' is not valid for store 'S3'."
 _UNKNOWN_CLIENT_KEY = "Invalid key: {}."
+# What says whose keys to use, and may stand in a URL.
+_KEYS = frozenset({"access_key_id", "secret_access_key", "session_token", "profile"})
 ENVIRONMENT = "environment"
 """The source of what nobody gave in code."""
 
@@ -146,7 +149,7 @@ def _items(name: str, values: object) -> Iterable[tuple[object, object]]:
 
 
 def canonical_config(config: Mapping[str, object] | None) -> dict[str, object]:
-    """Give the keys of a `config=` dictionary their canonical names; `from_url` lays it over the URL's.
+    """Give the keys of a `config=` dictionary their canonical names.
 
     Args:
         config: What the caller gave.
@@ -157,6 +160,30 @@ def canonical_config(config: Mapping[str, object] | None) -> dict[str, object]:
         TypeError: A key is not a str, or a value has the wrong type.
     """
     return {name: value.text for name, value in from_code(config=config).items()}
+
+
+def over_url(
+    named: Mapping[str, str], config: Mapping[str, object] | None, kwargs: Mapping[str, object]
+) -> dict[str, object]:
+    """Lay a `config=` dictionary over what a URL says; keys of both are never mixed.
+
+    Args:
+        named: What the URL says.
+        config: What the caller gave.
+        kwargs: What goes with it as keyword arguments, to be looked at only.
+
+    Raises:
+        GenericError: An option is given twice, or keyword arguments give keys to a URL that has some.
+        UnknownConfigurationKeyError: There is no such option.
+        TypeError: A key is not a str, or a value has the wrong type.
+    """
+    given, beside = canonical_config(config), canonical_config(kwargs)
+    if not _KEYS.isdisjoint(named):
+        if clash := sorted(_KEYS & beside.keys()):
+            raise GenericError(f"Duplicate keys provided: the URL has some, and {clash[0]} is given as well")
+        if not _KEYS.isdisjoint(given):
+            named = {name: value for name, value in named.items() if name not in _KEYS}
+    return {**named, **given}
 
 
 def from_code(

@@ -47,8 +47,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
     from datetime import timedelta
+    from io import BufferedReader, TextIOWrapper
     from pathlib import Path
-    from typing import IO, Any, Literal, SupportsIndex, TypeAlias, overload
+    from typing import IO, Any, Literal, SupportsIndex, TypeAlias, Unpack, overload
 
     from typing_extensions import Buffer
 
@@ -56,9 +57,23 @@ if TYPE_CHECKING:
     from s3ext._bytes import Bytes
     from s3ext._clients import Client
     from s3ext._ffi import CData
-    from s3ext._files import AsyncReadableFile, AsyncWritableFile, ReadableFile, WritableFile
+    from s3ext._files import (
+        AsyncReadableFile,
+        AsyncWritableFile,
+        ObjectWriter,
+        ReadableFile,
+        WritableFile,
+    )
     from s3ext._requests import GetRequest
-    from s3ext._types import Attributes, GetOptions, ListResult, ObjectMeta, PutMode, PutResult
+    from s3ext._types import (
+        Attributes,
+        GetOptions,
+        ListResult,
+        ObjectMeta,
+        OpenOptions,
+        PutMode,
+        PutResult,
+    )
     from s3ext._wait import Steps
 
     # Within the class, `list` is the method.
@@ -67,6 +82,10 @@ if TYPE_CHECKING:
     Metas: TypeAlias = Sequence[ObjectMeta]
     MetaList: TypeAlias = list[ObjectMeta]
 
+    ReadBinary: TypeAlias = Literal["rb", "br"]
+    WriteBinary: TypeAlias = Literal["wb", "bw", "xb", "bx"]
+    ReadText: TypeAlias = Literal["r", "rt", "tr"]
+    WriteText: TypeAlias = Literal["w", "wt", "tw", "x", "xt", "tx"]
     HTTPMethod: TypeAlias = Literal[
         "GET", "PUT", "POST", "HEAD", "PATCH", "TRACE", "DELETE", "OPTIONS", "CONNECT"
     ]
@@ -381,6 +400,69 @@ class StoreMethods(StoreConfiguration):
         )
 
     # ---- files ----
+
+    @overload
+    def open(
+        self, path: str, mode: ReadBinary = "rb", **options: Unpack[OpenOptions]
+    ) -> BufferedReader: ...
+    @overload
+    def open(self, path: str, mode: WriteBinary, **options: Unpack[OpenOptions]) -> ObjectWriter: ...
+    @overload
+    def open(self, path: str, mode: ReadText | WriteText, **options: Unpack[OpenOptions]) -> TextIOWrapper: ...
+    @overload
+    def open(self, path: str, mode: str, **options: Unpack[OpenOptions]) -> Any: ...
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        *,
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        block_size: int | None = None,
+        version: str | None = None,
+    ) -> Any:
+        """Open an object as Python's `open` opens a file.
+
+        Args:
+            path: The object's path, relative to the store's prefix.
+            mode: `"rb"` (default), `"wb"`, `"xb"`, or without `b` (with or without `t`) for text. Objects cannot
+                be appended to or changed.
+            buffering: 0 to read without a buffer of io's, 1 for text by lines; else the bytes of that buffer.
+            encoding: Of text; default as for `open`.
+            errors: What is done about what is no such text, as for `open`.
+            newline: How line ends are read and written, as for `open`.
+            block_size: Reading: bytes that a request brings at least, default 128 KiB; where reading goes on it
+                becomes 8 MiB. Writing: bytes of a part, default HTS_S3_PART_SIZE (MiB), else 10 MiB; less than
+                that in all is one request.
+            version: The version to read.
+
+        Returns:
+            Reading: a file of the version that the object has now. Writing: a file that becomes the object, as
+            a whole, when it is closed; none if a `with` block raises, and none, with a ResourceWarning, if it is
+            never closed. Flushing sends nothing. With `x` closing raises FileExistsError where there is an
+            object already.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+            UnsupportedOperation: (OSError, ValueError) Objects cannot be opened in this mode.
+            ValueError: There is no such mode, or another argument does not go with it.
+            GenericError: HTS_S3_PART_SIZE is no size of a part.
+        """
+        from s3ext._open import open_object  # noqa: PLC0415 - for those who want files
+
+        return open_object(
+            self,
+            path,
+            mode,
+            buffering=buffering,
+            encoding=encoding,
+            errors=errors,
+            newline=newline,
+            block_size=block_size,
+            version=version,
+        )
 
     def open_reader(
         self, path: str, *, buffer_size: int = READ_BUFFER, size: int | None = None

@@ -178,6 +178,15 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         S3,
+        "scheme",
+        Choice("scheme", ("https", "http"), fold=True),
+        "Scheme of requests; http implies allow_http. `s3+http://` and `s3+https://` URLs set it. An endpoint"
+        " must agree with it. Default: the endpoint's, else https.",
+        ours=True,
+        environment=(),
+    ),
+    Option(
+        S3,
         "virtual_hosted_style_request",
         _FLAG,
         "Name the bucket in the host, not in the path.",

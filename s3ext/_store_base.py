@@ -16,7 +16,7 @@ shows a secret; a pickle holds the secrets that were given in code, in clear, an
 from __future__ import annotations
 
 from s3ext._configuration import MaskedDict, parse_config
-from s3ext._given import canonical_config
+from s3ext._given import over_url
 from s3ext._paths import join, normalize
 
 __all__ = ["StoreConfiguration"]
@@ -100,22 +100,27 @@ class StoreConfiguration:
 
         Args:
             url: `s3://bucket/prefix`, an https URL of AWS or Cloudflare R2, or
-                `http[s]://host[:port]/bucket/prefix` of any other server.
-            config: S3 options; they replace what the URL says.
+                `http[s]://host[:port]/bucket/prefix` of any other server. Keys may stand in it, as in
+                `s3://ID:SECRET:TOKEN@bucket/prefix` (each percent-encoded), or the name of a profile, as in
+                `s3://profile@bucket/prefix`; `s3+http://` allows http for this store. htslib lets any `@`
+                switch off the variables of the environment for region, endpoint and addressing, too; here, as
+                with AWS's tools, they count.
+            config: S3 options; they replace what the URL says, keys and profile as a whole.
             client_options: Options of connections and requests.
             retry_config: How failed requests are retried.
             credential_provider: A callable, sync or async, that returns an `S3Credential`.
             **kwargs: S3 options; one that the URL gives too is an error.
 
         Raises:
-            GenericError: The URL names no S3 bucket, or a keyword argument is also in the URL.
+            GenericError: The URL names no S3 bucket, names a version, or a keyword argument is also in the
+                URL. What may be a secret in it is not shown.
             ValueError: This is not a URL.
         """
         from s3ext._url import parse_store_url  # noqa: PLC0415 - few programs open stores by URL
 
         location = parse_store_url(url)
-        canonical_config(kwargs)  # refuses "prefix", which would only collide below
-        merged: Mapping[str, object] = {**location.config, **canonical_config(config)}
+        # It refuses "prefix" as well, which would only collide below.
+        merged = over_url(location.config, config, kwargs)
         return cls(
             prefix=location.prefix,
             config=merged,  # type: ignore[arg-type] # its keys are looked up

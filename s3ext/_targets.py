@@ -161,6 +161,7 @@ def target_of(values: Values, bucket: str) -> dict[str, object]:
     """
     region, named = _region(values)
     asked = Asked(bucket, region)
+    asked.scheme = values.text("scheme") or asked.scheme
     asked.region_is_asked = named.label if named is not None and _in_code(values, named) else ""
     _set_arn_region(values, asked)
     asked.express = _switch(values, "s3_express")
@@ -219,7 +220,18 @@ def _set_endpoint(values: Values, asked: Asked) -> None:
             asked.endpoint = _endpoint(given, asked.scheme)
             if asked.endpoint is not None:
                 asked.endpoint_is_asked = given.label
+                _check_scheme(values, asked.endpoint, given)
             return
+
+
+def _check_scheme(values: Values, endpoint: Endpoint, given: Given) -> None:
+    """Refuse an endpoint of another scheme than was asked for: that is no matter of rank."""
+    scheme = values.text("scheme")
+    if scheme is not None and scheme != endpoint.scheme:
+        raise GenericError(
+            f"Generic Config error: the scheme is to be {scheme}, but {given.label} is a URL of "
+            f"{endpoint.scheme}; give them the same one"
+        )
 
 
 def _is_ignored(values: Values, given: Given) -> bool:

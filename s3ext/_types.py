@@ -117,6 +117,8 @@ class S3Options(TypedDict, total=False):
     """Like `endpoint`, and stronger."""
     aws_endpoint_url_s3: str
     """`endpoint_url_s3`, as obstore spells it."""
+    scheme: Literal["https", "http"] | str
+    """Scheme of requests; default the endpoint's, else `"https"`."""
     virtual_hosted_style_request: bool | str
     """Whether the bucket is named in the host; default False: in the path."""
     addressing_style: Literal["auto", "path", "virtual"] | str
@@ -254,6 +256,38 @@ class ClientConfig(TypedDict, total=False):
 
 class S3Keywords(S3Options, ClientConfig, total=False):
     """What a store's constructor takes as keyword arguments; `bucket` is a parameter of its own."""
+
+
+class OpenOptions(TypedDict, total=False):
+    """What `S3Store.open` takes as keyword arguments."""
+
+    buffering: int
+    """0 to read without a buffer, 1 for text by lines; else the bytes of the buffer."""
+    encoding: str | None
+    """Encoding of text."""
+    errors: str | None
+    """What is done about what is no such text."""
+    newline: str | None
+    """How line ends are read and written."""
+    block_size: int | None
+    """Bytes that a request brings at least, or bytes of a part."""
+    version: str | None
+    """The version to read."""
+
+
+class OpenUrlOptions(S3Keywords, total=False):
+    """What `s3ext.open` takes as keyword arguments: options of files, and those of stores."""
+
+    buffering: int
+    """As for `S3Store.open`; and so on."""
+    encoding: str | None
+    errors: str | None
+    newline: str | None
+    block_size: int | None
+    config: S3Config | None
+    client_options: ClientConfig | None
+    retry_config: RetryConfig | None
+    credential_provider: S3CredentialProvider | None
 
 
 class BackoffConfig(TypedDict, total=False):

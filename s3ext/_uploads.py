@@ -77,7 +77,17 @@ class Upload:
         ValueError: A number is below 1.
     """
 
-    __slots__ = ("chunk_size", "client", "headers", "key", "lock", "mode", "multipart", "window")
+    __slots__ = (
+        "begin_headers",
+        "chunk_size",
+        "client",
+        "headers",
+        "key",
+        "lock",
+        "mode",
+        "multipart",
+        "window",
+    )
 
     def __init__(
         self,
@@ -96,6 +106,12 @@ class Upload:
         self.key = key
         self.mode = mode
         self.headers = block(headers) if headers else b""
+        # An upload in parts meets its condition at its end.
+        self.begin_headers = (
+            block(pair for pair in headers if pair[0] != "if-none-match")
+            if mode == "create"
+            else self.headers
+        )
         # Conditions are for single requests, as in obstore.
         self.multipart = False if mode != "overwrite" else multipart
         self.chunk_size = index(chunk_size)
@@ -168,7 +184,16 @@ def _send_buffer(upload: Upload, body: Any, size: int, limit: Limit | None = Non
         if not size:
             return (yield from _put_source(upload, _Chunks(iter(()))))
         handle = lib.s3ext_op_upload(
-            client.handle, raw, len(raw), headers, len(headers), body, size, upload.chunk_size, upload.window
+            client.handle,
+            raw,
+            len(raw),
+            headers,
+            len(headers),
+            body,
+            size,
+            upload.chunk_size,
+            upload.window,
+            False,  # noqa: FBT003 - cffi takes no keywords; conditions are for single requests here
         )
     else:
         # Under a lock it is no condition of the server's, and may be sent again.
@@ -272,9 +297,18 @@ class FedUpload:
     __slots__ = ("_capacity", "_operation", "_upload")
 
     def __init__(self, upload: Upload, part_size: int, size: int = 0) -> None:
-        raw, headers = upload.key.encode(), upload.headers
+        raw, headers = upload.key.encode(), upload.begin_headers
         handle = lib.s3ext_op_upload(
-            upload.client.handle, raw, len(raw), headers, len(headers), NULL, size, part_size, upload.window
+            upload.client.handle,
+            raw,
+            len(raw),
+            headers,
+            len(headers),
+            NULL,
+            size,
+            part_size,
+            upload.window,
+            upload.mode == "create",
         )
         self._upload = upload
         self._operation = Operation(handle, upload.client)

@@ -13,13 +13,16 @@ A store URL becomes configuration values and a prefix:
 | `https://<bucket>.s3-accelerate[.dualstack].amazonaws.com[/p]` | bucket, endpoint, virtual hosting |
 | `https://<account>[.<jurisdiction>].r2.cloudflarestorage.com/<bucket>[/p]` | bucket, endpoint, region |
 | any other `http[s]://<host>[:<port>]/<bucket>[/p]` | bucket, endpoint |
+| `s3[+http[s]]://[<id>[:<secret>[:<token>]]@]<bucket>[/p]` | see `_s3_url` |
 
 A bucket with dots in a host name turns to path style, because no wildcard certificate covers such a name.
 
 URLs are read as the WHATWG standard says (https://url.spec.whatwg.org/), since obstore reads them so: tabs
 and line breaks vanish, a backslash is a slash in http URLs, dot segments are resolved, also as `%2e`.
 urllib.parse follows other rules; only its percent-decoding is used. User, port, query and fragment are
-ignored, but not with a custom endpoint, where the port counts and the rest is refused.
+ignored, but not with a custom endpoint, where the port counts and the rest is refused. That is for stores,
+and so for prefixes; a URL of one object (`parse_object_url`) drops nothing, and its path is a key to the
+letter, but for the dot segments of http URLs.
 
 Invariants: no I/O, no environment; errors never show the user part or the query of a URL.
 """
@@ -27,9 +30,18 @@ Invariants: no I/O, no environment; errors never show the user part or the query
 from __future__ import annotations
 
 from s3ext._paths import normalize, shown
+from s3ext._s3_url import S3Url, is_beyond_obstore, masked, parse_s3_url, refuse, version_of
 from s3ext.exceptions import GenericError, InvalidPathError
 
-__all__ = ["Endpoint", "StoreLocation", "parse_endpoint", "parse_scheme", "parse_store_url", "regional_host"]
+__all__ = [
+    "Endpoint",
+    "StoreLocation",
+    "parse_endpoint",
+    "parse_object_url",
+    "parse_scheme",
+    "parse_store_url",
+    "regional_host",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +50,8 @@ if TYPE_CHECKING:
 _SCHEMES = {
     "s3": "s3",
     "s3a": "s3",
+    "s3+http": "s3",
+    "s3+https": "s3",
     "gs": "gcs",
     "file": "local",
     "memory": "memory",
@@ -57,6 +71,7 @@ _AZURE_HOSTS = (
     "blob.fabric.microsoft.com",
     "dfs.fabric.microsoft.com",
 )
+_NO_VERSION = "names a version, which only an object has; s3ext.open reads it, and get() with the option version"
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 _DIGITS = frozenset("0123456789")
 _HOST_CHARACTERS = _LETTERS | _DIGITS | frozenset("-._")
@@ -73,10 +88,13 @@ _MAX_HOST = 253
 class _Parts:
     """A URL taken apart. `host` is None where there is no authority; `path` is still encoded."""
 
-    __slots__ = ("extras", "host", "path", "port", "scheme")
+    __slots__ = ("extras", "host", "path", "port", "query", "scheme")
 
-    def __init__(self, scheme: str, host: str | None, port: int | None, path: str, extras: str) -> None:
+    def __init__(
+        self, scheme: str, host: str | None, port: int | None, path: str, extras: str, query: str
+    ) -> None:
         self.scheme = scheme
+        self.query = query
         self.host = host
         self.port = port
         self.path = path
@@ -136,6 +154,10 @@ def parse_scheme(url: str) -> str:
         ValueError: This is not a URL.
         TypeError: The URL is not a str.
     """
+    url = _tidied(url)
+    if is_beyond_obstore(url):
+        parse_store_url(url)
+        return "s3"
     parts = _split(url)
     kind = _kind(parts)
     if kind in {"s3", "http"}:
@@ -160,29 +182,47 @@ def parse_store_url(url: str) -> StoreLocation:
         ValueError: This is not a URL.
         TypeError: The URL is not a str.
     """
+    url = _tidied(url)
+    if is_beyond_obstore(url):
+        named = parse_s3_url(url)
+        if named.version is not None:
+            refuse(url, _NO_VERSION)
+        return StoreLocation(named.config, _normalized(named.key))
     parts = _split(url)
-    kind = _kind(parts)
-    if kind not in {"s3", "http"}:
-        raise GenericError(
-            f"Generic S3 error: Unknown url scheme cannot be parsed into storage location: {parts.scheme}"
-        )
-    host = parts.host or ""
-    if parts.scheme in {"s3", "s3a"}:
-        return StoreLocation({"bucket": host}, _prefix(parts.path))
-    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
-        location = _amazon(parts, host)
-    elif host.endswith(".r2.cloudflarestorage.com"):
-        location = _cloudflare(parts, host)
+    if parts.query.startswith("versionId="):
+        refuse(url, _NO_VERSION)
+    if parts.scheme in {"s3", "s3a"} and parts.host:
+        return StoreLocation({"bucket": parts.host}, _prefix(parts.path))
+    config, path = _locate(parts)
+    return StoreLocation(config, _prefix(path))
+
+
+def parse_object_url(url: str) -> S3Url:
+    """Take configuration, key and version from the URL of an object.
+
+    Args:
+        url: A URL as for `parse_store_url`, whose path is the key, or `...?versionId=` of one of its
+            versions.
+
+    Raises:
+        GenericError: The URL names no S3 object, or says what would have to be dropped.
+        ValueError: This is not a URL.
+        TypeError: The URL is not a str.
+    """
+    url = _tidied(url)
+    if _SCHEMES.get(url.partition(":")[0].lower()) == "s3":
+        named = parse_s3_url(url)
     else:
-        location = _custom(parts, host)
-    if location is None:
-        raise GenericError(
-            f"Generic S3 error: URL did not match any known pattern for scheme: {_safe(parts)}; "
-            f"write s3://<bucket>/<prefix> and give the region or the endpoint as options"
-        )
-    if not location.config["bucket"]:
-        raise GenericError(f"Generic S3 error: Missing bucket name: the URL {_safe(parts)} names none")
-    return location
+        parts = _split(url)
+        version = version_of(url, parts.query) if parts.extras == "query" else None
+        if parts.extras and version is None:
+            refuse(url, f"has a {parts.extras}; leave it out")
+        parts.extras = ""
+        config, path = _locate(parts)
+        named = S3Url(config, _text(path.removeprefix("/")), version)
+    if not named.key:
+        refuse(url, "names a bucket, but no object in it")
+    return named
 
 
 def parse_endpoint(text: str, key: str = "endpoint") -> Endpoint:
@@ -267,7 +307,30 @@ def _kind(parts: _Parts) -> str:
     return kind
 
 
-def _amazon(parts: _Parts, host: str) -> StoreLocation | None:
+def _locate(parts: _Parts) -> tuple[dict[str, str], str]:
+    """Read the host of an http URL: the configuration, and the path behind the bucket."""
+    if _kind(parts) not in {"s3", "http"}:
+        raise GenericError(
+            f"Generic S3 error: Unknown url scheme cannot be parsed into storage location: {parts.scheme}"
+        )
+    host = parts.host or ""
+    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        location = _amazon(parts, host)
+    elif host.endswith(".r2.cloudflarestorage.com"):
+        location = _cloudflare(parts, host)
+    else:
+        location = _custom(parts, host)
+    if location is None:
+        raise GenericError(
+            f"Generic S3 error: URL did not match any known pattern for scheme: {_safe(parts)}; "
+            f"write s3://<bucket>/<prefix> and give the region or the endpoint as options"
+        )
+    if not location[0]["bucket"]:
+        raise GenericError(f"Generic S3 error: Missing bucket name: the URL {_safe(parts)} names none")
+    return location
+
+
+def _amazon(parts: _Parts, host: str) -> tuple[dict[str, str], str] | None:
     """Read a host of AWS: `[<bucket>.]<service>[.dualstack][.<region>].amazonaws.com[.cn]`."""
     suffix = ".amazonaws.com.cn" if host.endswith(".cn") else ".amazonaws.com"
     labels = host.removesuffix(suffix).split(".")
@@ -291,7 +354,7 @@ def _amazon(parts: _Parts, host: str) -> StoreLocation | None:
         config["virtual_hosted_style_request"] = "true"
     if not usual or suffix == ".amazonaws.com.cn" or parts.scheme == "http":
         config["endpoint"] = f"{parts.scheme}://{host if virtual else service}"
-    return StoreLocation(config, _prefix(path))
+    return config, path
 
 
 def _service(labels: list[str]) -> tuple[int, str, bool] | None:
@@ -318,16 +381,15 @@ def _service(labels: list[str]) -> tuple[int, str, bool] | None:
     return None
 
 
-def _cloudflare(parts: _Parts, host: str) -> StoreLocation | None:
+def _cloudflare(parts: _Parts, host: str) -> tuple[dict[str, str], str] | None:
     labels = host.removesuffix(".r2.cloudflarestorage.com").split(".")
     if len(labels) > 2 or not all(labels):
         return None
     bucket, _, path = parts.path.removeprefix("/").partition("/")
-    config = {"bucket": bucket, "region": "auto", "endpoint": f"{parts.scheme}://{host}"}
-    return StoreLocation(config, _prefix(path))
+    return {"bucket": bucket, "region": "auto", "endpoint": f"{parts.scheme}://{host}"}, path
 
 
-def _custom(parts: _Parts, host: str) -> StoreLocation | None:
+def _custom(parts: _Parts, host: str) -> tuple[dict[str, str], str] | None:
     if f".{host.rstrip('.')}".endswith((".amazonaws.com", ".amazonaws.com.cn", ".cloudflarestorage.com")):
         return None
     if parts.extras:
@@ -336,19 +398,26 @@ def _custom(parts: _Parts, host: str) -> StoreLocation | None:
         )
     bucket, _, path = parts.path.removeprefix("/").partition("/")
     port = "" if parts.port is None else f":{parts.port}"
-    return StoreLocation({"bucket": bucket, "endpoint": f"{parts.scheme}://{host}{port}"}, _prefix(path))
+    return {"bucket": bucket, "endpoint": f"{parts.scheme}://{host}{port}"}, path
 
 
 def _prefix(path: str) -> str | None:
     """Decode the path of a URL and normalise it; None if nothing is left."""
+    return _normalized(_text(path))
+
+
+def _text(path: str) -> str:
     from urllib.parse import unquote_to_bytes  # noqa: PLC0415 - slow to import, and only URLs need it
 
     try:
-        text = unquote_to_bytes(path).decode()
+        return unquote_to_bytes(path).decode()
     except UnicodeDecodeError as error:
         raise GenericError(
             f"Generic URL error: Path {shown(path)} contained non-unicode characters: {error}"
         ) from None
+
+
+def _normalized(text: str) -> str | None:
     try:
         return normalize(text) or None
     except InvalidPathError as error:
@@ -356,31 +425,35 @@ def _prefix(path: str) -> str | None:
         raise GenericError(f"Generic URL error: {reason}") from None
 
 
-def _split(url: str) -> _Parts:
-    """Take a URL apart, as the standard's parser does for an absolute URL."""
+def _tidied(url: str) -> str:
+    """Take away what the standard takes away: white space around a URL, tabs and line breaks in it."""
     if not isinstance(url, str):
         raise TypeError(f"a URL must be a str, not {type(url).__name__}: {shown(url)}")
-    url = url.strip("".join(map(chr, range(0x21)))).translate({9: None, 10: None, 13: None})
+    return url.strip("".join(map(chr, range(0x21)))).translate({9: None, 10: None, 13: None})
+
+
+def _split(url: str) -> _Parts:
+    """Take a tidy URL apart, as the standard's parser does for an absolute URL."""
     scheme, colon, rest = url.partition(":")
     scheme = scheme.lower()
     if not colon or scheme[:1] not in _LETTERS or not set(scheme) <= _LETTERS | _DIGITS | frozenset("+-."):
         raise ValueError(
-            f"relative URL without a base: {shown(url)} has no scheme; write s3://<bucket>/<prefix>"
+            f"relative URL without a base: {masked(url)} has no scheme; write s3://<bucket>/<prefix>"
         )
-    rest, fragment, _ = rest.partition("#")
-    rest, query, _ = rest.partition("?")
-    extras = "query" if query else "fragment" if fragment else ""
+    rest, hash_mark, _ = rest.partition("#")
+    rest, question, query = rest.partition("?")
+    extras = "query" if question else "fragment" if hash_mark else ""
     special = scheme in _SPECIAL
     if special:
         rest = "//" + rest.replace("\\", "/").lstrip("/")
     if not rest.startswith("//"):
-        return _Parts(scheme, None, None, rest, extras)
+        return _Parts(scheme, None, None, rest, extras, query)
     authority, slash, path = rest[2:].partition("/")
     _, user, authority = authority.rpartition("@")
     if scheme in {"file", "memory"}:
-        return _Parts(scheme, authority, None, slash + path, extras)
+        return _Parts(scheme, authority, None, slash + path, extras, query)
     host, port = _host_and_port(authority, special=special, required=special or bool(user))
-    return _Parts(scheme, host, port, _without_dots(slash + path), "user" if user else extras)
+    return _Parts(scheme, host, port, _without_dots(slash + path), "user" if user else extras, query)
 
 
 def _host_and_port(authority: str, *, special: bool, required: bool) -> tuple[str, int | None]:
@@ -398,7 +471,8 @@ def _host_and_port(authority: str, *, special: bool, required: bool) -> tuple[st
     if not port:
         return host, None
     if not set(port) <= _DIGITS or len(port.lstrip("0")) > _MAX_PORT_DIGITS or int(port) > _MAX_PORT:
-        raise ValueError(f"invalid port number {shown(port)}: it must be 0 to {_MAX_PORT}")
+        # Not shown: it may be a secret, of keys whose "@" is missing.
+        raise ValueError(f"invalid port number: it must be 0 to {_MAX_PORT}")
     return host, int(port)
 
 

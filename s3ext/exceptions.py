@@ -2,7 +2,7 @@
 
 The names and their places are obstore's (`obstore.exceptions`); what is marked `+` is ours and derives from a
 class that obstore has, so that code written for obstore catches it. Builtin bases, in brackets, let code that
-knows nothing of S3 stores catch the usual `FileNotFoundError` and its kin.
+knows nothing of S3 stores catch the usual `FileNotFoundError` and its kin; they have its `errno`, too.
 
     BaseError (Exception)
     ├── GenericError                       what has no class of its own
@@ -27,6 +27,8 @@ message ever holds a secret.
 """
 
 from __future__ import annotations
+
+from errno import EACCES, EEXIST, ENOENT, ETIMEDOUT
 
 __all__ = [
     "AlreadyExistsError",
@@ -110,6 +112,8 @@ class ThrottledError(GenericError):
 class RequestTimeoutError(GenericError, TimeoutError):
     """A deadline passed: connect, first byte, stall or total."""
 
+    errno = ETIMEDOUT
+
 
 class ConnectError(GenericError, ConnectionError):
     """No connection could be made, or it broke and could not be made again."""
@@ -126,9 +130,13 @@ class ChecksumError(GenericError):
 class NotFoundError(BaseError, FileNotFoundError):
     """The object or bucket does not exist (404)."""
 
+    errno = ENOENT
+
 
 class AlreadyExistsError(BaseError, FileExistsError):
     """The object exists already (409, or a "create only" condition that failed)."""
+
+    errno = EEXIST
 
 
 class PreconditionError(BaseError):
@@ -141,6 +149,8 @@ class NotModifiedError(BaseError):
 
 class PermissionDeniedError(BaseError, PermissionError):
     """The credentials do not allow this (403)."""
+
+    errno = EACCES
 
 
 class UnauthenticatedError(BaseError):

@@ -470,7 +470,7 @@ s3ext_op *s3ext_op_put(s3ext_client *client, const char *key, size_t key_size, c
 
 s3ext_op *s3ext_op_upload(s3ext_client *client, const char *key, size_t key_size,
                           const char *headers, size_t headers_size, const void *body, uint64_t size,
-                          uint64_t part_size, uint32_t window)
+                          uint64_t part_size, uint32_t window, int if_absent)
 {
     const struct s3_upload_options options = {
         .texts = texts_of(key, key_size, headers, headers_size, NULL, 0),
@@ -478,6 +478,7 @@ s3ext_op *s3ext_op_upload(s3ext_client *client, const char *key, size_t key_size
         .size = size,
         .part_size = part_size,
         .window = window,
+        .if_absent = if_absent != 0,
     };
     return (s3ext_op *)s3i_op_upload_new(client_of(client), &options);
 }

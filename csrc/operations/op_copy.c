@@ -71,7 +71,6 @@ struct s3_op *s3i_op_copy_parts_new(struct s3_client *client, const struct s3_co
         .key = s3i_strdup(options->source),
         .source = s3i_buf_ok(&source) ? s3i_strdup(s3i_buf_str(&source)) : NULL,
         .etag = s3i_strdup(options->etag),
-        .if_absent = options->if_absent,
     };
     s3i_buf_clear(&source);
     if (copy.key == NULL || copy.source == NULL || copy.etag == NULL) {
@@ -84,6 +83,7 @@ struct s3_op *s3i_op_copy_parts_new(struct s3_client *client, const struct s3_co
         .size = options->size,
         .part_size = options->part_size,
         .window = options->window,
+        .if_absent = options->if_absent,
     };
     struct s3_op *op = s3i_op_upload_new(client, &upload);
     s3i_copy_clear(&copy); /* the upload has taken the texts, unless there is none */

@@ -37,7 +37,6 @@ struct s3_copy {
     char *key;                /* of the source */
     char *source;             /* value of x-amz-copy-source */
     char *etag;               /* the parts are copied from no other version; "" if it has none */
-    bool if_absent;
 };
 void s3i_copy_clear(struct s3_copy *copy);
 

@@ -120,6 +120,7 @@ struct op_upload {
     struct s3_copy copy; /* its source is NULL when the parts are sent */
     uint64_t size, part_size;
     uint32_t window;
+    bool if_absent;
     struct s3_request control; /* create, complete, abort, confirm: one at a time */
     struct s3_timer deadline;  /* of a request after which nothing follows */
     struct s3_error cause;     /* how Complete failed, while the object is looked for */
@@ -183,6 +184,7 @@ struct s3_op *s3i_op_upload_new(struct s3_client *client, const struct s3_upload
     upload->size = options->size;
     upload->part_size = options->part_size;
     upload->window = options->window ? options->window : 1;
+    upload->if_absent = options->if_absent;
     s3i_buf_init(&upload->id, ID_LIMIT);
     s3i_buf_init(&upload->query, QUERY_LIMIT);
     s3i_buf_init(&upload->manifest, MANIFEST_LIMIT);
@@ -385,7 +387,7 @@ static void write_complete_headers(struct op_upload *upload)
     struct s3_buf *headers = &upload->control_headers;
     s3i_buf_reset(headers);
     s3i_pair_add(headers, S3I_STR("content-type"), S3I_STR("application/xml"));
-    if (upload->copy.if_absent) {
+    if (upload->if_absent) {
         s3i_pair_add(headers, S3I_STR("if-none-match"), S3I_STR("*"));
     }
     if (upload->full_object) {
@@ -860,7 +862,7 @@ static void on_confirmed(struct op_upload *upload)
  */
 static void on_tidied(struct op_upload *upload)
 {
-    if (upload->copy.if_absent && upload->control.error.code == S3EXT_OK) {
+    if (upload->if_absent && upload->control.error.code == S3EXT_OK) {
         upload->op.error = upload->cause;
     }
     finish_upload(upload);

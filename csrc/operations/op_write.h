@@ -42,6 +42,7 @@ struct s3_upload_options {
     uint64_t size;        /* of body, of the source, or of what is fed; 0 if that is not known */
     uint64_t part_size;
     uint32_t window;
+    bool if_absent; /* Complete fails when there is an object by then */
 };
 struct s3_op *s3i_op_upload_new(struct s3_client *client, const struct s3_upload_options *options);
 

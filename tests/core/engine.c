@@ -143,7 +143,7 @@ static void submit_batches(uint32_t *state)
 
 static void feed_an_upload(bool cancelled)
 {
-    s3ext_op *op = s3ext_op_upload(client, "fed", 3, NULL, 0, NULL, 0, 5 * MIB / SLOWNESS, 2);
+    s3ext_op *op = s3ext_op_upload(client, "fed", 3, NULL, 0, NULL, 0, 5 * MIB / SLOWNESS, 2, 0);
     CHECK(op != NULL);
     const uint64_t token = 1;
     s3ext_op *const ops[] = {op};

@@ -228,7 +228,7 @@ static void room_is_announced(void)
 {
     enum { PARTS = 12 };
     s3ext_queue *queue = s3ext_queue_new();
-    s3ext_op *op = s3ext_op_upload(client, "fed", 3, NULL, 0, NULL, 0, 256 * 1024, 2);
+    s3ext_op *op = s3ext_op_upload(client, "fed", 3, NULL, 0, NULL, 0, 256 * 1024, 2, 0);
     const uint64_t token = 3;
     CHECK_EQUAL(s3ext_submit(queue, &op, &token, 1), 0);
     int parts = 0;

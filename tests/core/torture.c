@@ -142,7 +142,7 @@ static int put(void)
 static int upload_body(void)
 {
     static char body[300 * 1024];
-    s3ext_op *op = s3ext_op_upload(client, "k", 1, NULL, 0, body, sizeof(body), 100 * KIB, 2);
+    s3ext_op *op = s3ext_op_upload(client, "k", 1, NULL, 0, body, sizeof(body), 100 * KIB, 2, 0);
     int code = finish(op);
     CHECK(code != S3EXT_OK || s3ext_op_result(op)->etag_size > 0);
     s3ext_op_free(op);
@@ -167,7 +167,7 @@ static void feed(s3ext_op *op)
 
 static int upload_fed(void)
 {
-    s3ext_op *op = s3ext_op_upload(client, "k", 1, NULL, 0, NULL, 0, 80 * KIB, 2);
+    s3ext_op *op = s3ext_op_upload(client, "k", 1, NULL, 0, NULL, 0, 80 * KIB, 2, 0);
     const uint64_t token = 1;
     int code = op ? s3ext_submit(NULL, &op, &token, 1) : S3EXT_NO_MEMORY;
     if (code == S3EXT_OK) {

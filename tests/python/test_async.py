@@ -471,7 +471,7 @@ def test_an_upload_cancelled_before_it_begins_ends(server, store, size):
     client = store._connected().handle
     body = bytes(size)
     for wait in (lib.s3ext_op_wait, lib.s3ext_op_run):
-        operation = lib.s3ext_op_upload(client, b"k", 1, NULL, 0, body or NULL, size, 5 * 1024 * 1024, 4)
+        operation = lib.s3ext_op_upload(client, b"k", 1, NULL, 0, body or NULL, size, 5 * 1024 * 1024, 4, 0)
         lib.s3ext_op_cancel(operation)
         if wait is lib.s3ext_op_wait:
             assert lib.s3ext_submit(NULL, [operation], NULL, 1) == 0

@@ -1,0 +1,190 @@
+"""`open`: objects as files, as Python's own `open` gives them.
+
+    mode            what it gives
+    rb              io.BufferedReader, over a RawObject; that alone with buffering=0
+    r, rt           io.TextIOWrapper over these
+    wb, xb          ObjectWriter
+    w, wt, x, xt    TextWriter over it
+
+Reading begins with one request, for the object's beginning; it tells size and version too, and FileNotFoundError
+comes from it. What follows is fetched when it is read, `block_size` bytes at least; where reading goes on, twice
+as many each time, up to READ_MOST. So looking here and there costs little and a scan few requests, and no more
+than that is ever fetched ahead; read() without a size asks for all that follows at once.
+
+Writing puts less than a part in one request when the file is closed, and more in parts, several at a time.
+HTS_S3_PART_SIZE (MiB, htslib's variable) is the size of parts where `block_size` says nothing; less than 5, S3's
+own limit, is 5. Unlike in htslib parts still become larger where 10,000 would not be enough.
+
+Invariants: what cannot be is refused before any request; the clients of the last few URLs stay, so that opening
+many objects one after the other uses the same connections and credentials.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from operator import index
+
+from s3ext._files import ObjectWriter, RawObject, TextWriter, Writing, begun_content
+from s3ext._given import canonical_config, over_url
+from s3ext._paths import shown
+from s3ext._requests import block, get_request
+from s3ext._uploads import MAX_CONCURRENCY
+from s3ext._url import parse_object_url
+from s3ext._wait import run_sync
+from s3ext.exceptions import GenericError, NotSupportedError
+from s3ext.store import S3Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeAlias
+
+    from s3ext._clients import Client
+    from s3ext._methods import StoreMethods
+
+    Opened: TypeAlias = io.BufferedReader | RawObject | ObjectWriter | io.TextIOWrapper
+
+__all__ = ["open_object", "open_url"]
+
+READ_LEAST = 128 * 1024
+READ_MOST = 8 * 1024 * 1024
+FRONT = 64 * 1024
+"""Bytes of the buffer from which small reads are served in C."""
+PART_SIZE = 10 * 1024 * 1024
+MIB = 1024 * 1024
+PART_MIB = (5, 5 * 1024)
+"""The least and the most that S3 takes as a part."""
+
+_recent: deque[Client] = deque(maxlen=16)
+
+
+def open_url(
+    url: str,
+    mode: str,
+    *,
+    file: Mapping[str, Any],
+    store: Mapping[str, Any],
+    config: Mapping[str, object] | None,
+    kwargs: Mapping[str, object],
+) -> Opened:
+    """Open the object that a URL names; see `s3ext.open`.
+
+    Args:
+        url: The URL.
+        mode: The mode.
+        file: The options of the file.
+        store: Arguments of the store's that are no options.
+        config: Options of the store's as a dictionary.
+        kwargs: The same as keyword arguments.
+    """
+    named = parse_object_url(url)
+    options = over_url(named.config, config, kwargs)
+    # A URL is of one object, whatever the rules of paths say about its key.
+    if "raw_keys" not in canonical_config(kwargs):
+        options.setdefault("raw_keys", "true")
+    opened = S3Store(config=options, **store, **kwargs)  # type: ignore[arg-type] # they are looked up
+    client = opened._connected()  # noqa: SLF001 - one of ours
+    if client not in _recent:
+        _recent.append(client)
+    return open_object(opened, named.key, mode, version=named.version, **file)
+
+
+def open_object(
+    store: StoreMethods,
+    path: str,
+    mode: str,
+    *,
+    buffering: int,
+    encoding: str | None,
+    errors: str | None,
+    newline: str | None,
+    block_size: int | None,
+    version: str | None,
+) -> Opened:
+    """Open an object; see `S3Store.open` for the arguments and what is raised."""
+    kind, binary = _parse_mode(mode)
+    if binary:
+        for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
+            if value is not None:
+                raise ValueError(f"a file in binary mode has no {name}: mode is {mode!r}")
+    elif buffering == 0:
+        raise ValueError("text cannot be unbuffered; buffering=0 goes with the mode 'rb'")
+    elif newline not in {None, "", "\n", "\r", "\r\n"}:
+        raise ValueError(f"illegal newline value: {newline!r}")
+    if kind == "r":
+        opened = _reader(store, path, buffering, block_size, version)
+        if isinstance(opened, RawObject) or binary:
+            return opened
+        return io.TextIOWrapper(opened, io.text_encoding(encoding, 3), errors, newline, buffering == 1)
+    if version is not None:
+        raise ValueError(f"a version can only be read; the mode is {mode!r}")
+    if buffering == 0:
+        raise ValueError("an upload goes in parts and cannot be unbuffered; leave buffering out")
+    writer = _writer(store, path, kind, block_size)
+    if binary:
+        return writer
+    return TextWriter(writer, io.text_encoding(encoding, 3), errors, newline, buffering == 1)
+
+
+def _parse_mode(mode: object) -> tuple[str, bool]:
+    """Return one of `r`, `w`, `x`, and whether the file is a binary one.
+
+    Raises:
+        TypeError: The mode is not a str.
+        ValueError: There is no such mode.
+        UnsupportedOperation: (OSError, ValueError) Objects cannot be opened so.
+    """
+    if not isinstance(mode, str):
+        raise TypeError(f"mode must be a str, not {type(mode).__name__}: {shown(mode)}")
+    kinds = set("rwxa").intersection(mode)
+    if len(kinds) != 1 or not set("rwxabt+").issuperset(mode) or len(set(mode)) != len(mode):
+        raise ValueError(f"invalid mode: {shown(mode)}; it must be r, w or x, and may be followed by b or t")
+    if "b" in mode and "t" in mode:
+        raise ValueError(f"invalid mode: {shown(mode)} is both binary and text")
+    if "a" in mode or "+" in mode:
+        raise io.UnsupportedOperation(
+            f"mode {shown(mode)}: an object can be read, or written anew as a whole, but not changed"
+        )
+    return kinds.pop(), "b" in mode
+
+
+def _reader(
+    store: StoreMethods, path: str, buffering: int, block_size: int | None, version: str | None
+) -> io.BufferedReader | RawObject:
+    least = READ_LEAST if block_size is None else index(block_size)
+    if least < 1:
+        raise ValueError(f"block_size must be at least 1: {block_size}")
+    query = block(get_request({"version": version}).query)
+    raw = RawObject(run_sync(begun_content(store._target(path), query, least, READ_MOST)))  # noqa: SLF001 - one of ours
+    if buffering == 0:
+        return raw
+    return io.BufferedReader(raw, buffering if buffering > 1 else FRONT)
+
+
+def _writer(store: StoreMethods, path: str, kind: str, block_size: int | None) -> ObjectWriter:
+    part = _part_size() if block_size is None else index(block_size)
+    upload = store._upload(  # noqa: SLF001 - one of ours
+        path, None, None, "create" if kind == "x" else None, None, part, MAX_CONCURRENCY
+    )
+    if upload.lock is not None:
+        raise NotSupportedError("mode x needs conditions that the server keeps; conditional_put is a lock")
+    return ObjectWriter(Writing(upload), f"{kind}b")
+
+
+def _part_size() -> int:
+    """Return the bytes of a part.
+
+    Raises:
+        GenericError: HTS_S3_PART_SIZE is no such size.
+    """
+    text = os.environ.get("HTS_S3_PART_SIZE", "").strip()
+    if not text:
+        return PART_SIZE
+    least, most = PART_MIB
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
+        raise GenericError(
+            f"Generic Config error: HTS_S3_PART_SIZE must be a whole number of MiB, at most {most}: {shown(text)}"
+        )
+    return max(least, int(text)) * MIB
