@@ -14,6 +14,7 @@ from s3ext.auth import missing
 
 try:
     import boto3  # type: ignore[import-untyped]
+    import boto3.session  # type: ignore[import-untyped]
 except ImportError as error:
     raise missing(__name__, error) from None
 
@@ -90,15 +91,14 @@ class Boto3CredentialProvider:
         *,
         ttl: timedelta = timedelta(minutes=30),
     ) -> None:
-        if session is None:
-            session = boto3.Session()
-        credentials = session.get_credentials()
+        used = boto3.Session() if session is None else session
+        credentials = used.get_credentials()
         if credentials is None:
             raise ValueError(
                 "Received None from session.get_credentials: boto3 finds no credentials in the environment, "
                 "the shared files (AWS_PROFILE) or the machine's metadata"
             )
-        self.config = _config(session)
+        self.config = _config(used)
         self.credentials = credentials
         self.ttl = ttl
 

@@ -82,7 +82,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         target = None if options.url is None else target_of_url(options.url)
     except (BaseError, ValueError) as error:
-        options.parser.error(str(error))
+        parser: argparse.ArgumentParser = options.parser
+        parser.error(str(error))
     given, labels = {}, {}
     for argument, name in _OPTIONS.items():
         value = getattr(options, argument[2:].replace("-", "_"))
