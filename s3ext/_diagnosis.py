@@ -181,19 +181,32 @@ def _report_versions(report: Report) -> None:
     found = ffi.new("struct s3ext_versions *")
     lib.s3ext_versions_get(found)
     names = {"s3ext": "core", "libcurl": "curl", "tls": "tls", "libcrypto": "openssl", "expat": "expat"}
-    bundle = text(found.ca_bundle) or None
     report["versions"] = {
         **{name: text(getattr(found, field)) for name, field in names.items()},
         "python": platform.python_version(),
         "http2": bool(found.curl_http2),
-        "ca_bundle": bundle,
+        "ca_bundle": text(found.ca_bundle) or None,
     }
-    if bundle is not None and not Path(bundle).exists():
+
+
+def _check_libcurl(report: Report, settings: Settings) -> None:
+    """See whether this libcurl can do what the configuration needs."""
+    versions = report["versions"]
+    bundle = versions["ca_bundle"]
+    checks = settings.scheme == "https" and settings.verify_tls and settings.system_certificates
+    if checks and bundle is not None and not Path(bundle).exists():
         _add_problem(
             report,
             "libcurl",
             f"libcurl trusts the certificates in {bundle}, which is not there",
-            "install the package ca-certificates, or name a file in SSL_CERT_FILE or root_certificate",
+            "install the package ca-certificates, or give the authority by --ca-bundle (root_certificate)",
+        )
+    if settings.http_version == 2 and not versions["http2"]:
+        _add_problem(
+            report,
+            "libcurl",
+            f"http2_only is asked for, but libcurl {versions['libcurl']} has no HTTP/2",
+            "leave it out, or install a libcurl that was built with nghttp2",
         )
 
 
@@ -226,6 +239,7 @@ def _configured(
     report["lane"] = settings.lane
     report["proxy"] = _proxy(settings)
     report["signed"] = not settings.skip_signature
+    _check_libcurl(report, settings)
     return _connected(report, settings, values, label)
 
 

@@ -18,7 +18,7 @@ no program changes its identity while it runs.
                          ^                                            |
                          '--- held: the same keys, or an error while they are still good, for a while
 
-Called by the core's wish, through `Client.refresh`: when there are no keys, when they are near their end, and when
+Called by the core's wish, through a `_providers.Call`: when there are no keys, when they are near their end, and when
 the server has refused them. The last is known by its time: a call before keys are due. Then the source is asked
 whatever was held. A file's keys are looked at again when its time, size or inode have changed, and anyway in
 their last minute. Those without an end are due every minute, which costs one `stat` while the file is the same.

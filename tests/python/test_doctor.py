@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from s3ext import _diagnosis
 from tests.lifecycle import SLOW
+from tests.python.oracle import without_environment
 from tests.server import ForwardProxy, VerifyingServer, make_certificate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -427,6 +429,27 @@ def test_wrong_arguments_end_with_status_2(doctor, arguments, message):
     assert (status, output) == (2, "")
     assert errors.startswith("usage: s3ext")
     assert message in errors
+
+
+@pytest.mark.parametrize(
+    ("versions", "message", "hint"),
+    [
+        ({"ca_bundle": "/nowhere/ca.crt"}, "/nowhere/ca.crt, which is not there", "ca-certificates"),
+        ({"http2": False}, "libcurl 7.76.0 has no HTTP/2", "nghttp2"),
+    ],
+)
+def test_what_this_libcurl_cannot_do(monkeypatch, tmp_path, versions, message, hint):
+    """In this process, and with the versions of another machine."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    without_environment(monkeypatch)
+    told = {"libcurl": "7.76.0", "http2": True, "ca_bundle": None, **versions}
+    monkeypatch.setattr(_diagnosis, "_report_versions", lambda report: report.update(versions=told))
+    report = _diagnosis.diagnose(None, {"skip_signature": True, "http2_only": True}, {})
+    [problem] = report["problems"]
+    assert problem["check"] == "libcurl"
+    assert message in problem["message"]
+    assert hint in problem["hint"]
+    assert not report["ok"]
 
 
 def test_ctrl_c_ends_it_at_once(doctor, known):
