@@ -53,7 +53,7 @@ from s3ext.exceptions import BaseError, GenericError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from typing import Any, TypeAlias
 
@@ -252,13 +252,11 @@ def _proxy(settings: Settings) -> Report | None:
     url, excludes = proxy_of(settings, os.environ)
     if not url:
         return None
-    place = urlsplit(url if "://" in url else f"http://{url}")
-    host = place.hostname or ""
-    shown = f"[{host}]" if ":" in host else host
+    scheme, mark, rest = url.rpartition("://")
     named = "proxy_url" if settings.proxy_url is not None else ""
     variables = (f"{settings.scheme}_proxy", f"{settings.scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
     return {
-        "url": f"{place.scheme}://{shown}{'' if place.port is None else f':{place.port}'}",
+        "url": f"{scheme}{mark}{rest.rpartition('@')[2]}",
         "from": named or next(name for name in variables if os.environ.get(name) == url),
         "excludes": excludes,
     }
@@ -267,8 +265,17 @@ def _proxy(settings: Settings) -> Report | None:
 # ---- credentials ----
 
 
-def _connected(report: Report, settings: Settings, values: Values, label: Any) -> Client | None:
-    """Make the client, and report the keys that it signs with."""
+def _connected(
+    report: Report, settings: Settings, values: Values, label: Callable[[str], str]
+) -> Client | None:
+    """Make the client, and report the keys that it signs with.
+
+    Args:
+        report: The report.
+        settings: What the client is made from.
+        values: Who gave what.
+        label: Says what the caller calls an option.
+    """
     try:
         client = client_for(settings, None)
     except BaseError as error:
