@@ -49,7 +49,7 @@ from s3ext._proxies import proxy_of
 from s3ext._targets import reasons_of
 from s3ext._url import parse_object_url, parse_store_url
 from s3ext._wait import run_sync
-from s3ext.exceptions import BaseError, GenericError
+from s3ext.exceptions import BaseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,10 +135,11 @@ def target_of_url(url: str) -> Target:
         GenericError: The URL names neither.
         ValueError: This is not a URL.
     """
-    try:
-        named = parse_object_url(url)
-    except GenericError:
-        return Target(parse_store_url(url).config, None, None)
+    if "?" not in url:
+        location = parse_store_url(url)
+        if location.prefix is None:
+            return Target(location.config, None, None)
+    named = parse_object_url(url)
     return Target(named.config, None if named.key.endswith("/") else named.key, named.version)
 
 
