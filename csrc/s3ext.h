@@ -154,6 +154,8 @@ int s3ext_client_set_credentials(s3ext_client *client, const char *key_id, const
                                  const char *token, int64_t expires_ms);
 /* Tells what waits that no credentials could be had, and why (a line without secrets). */
 void s3ext_client_fail_credentials(s3ext_client *client, const char *message);
+/* 1: the server has refused the credentials in the slot as expired, so the same ones will not do. */
+int s3ext_client_is_refused(s3ext_client *client);
 
 /* Waits up to `timeout_ms` for a client that wants credentials; its provider_tag, or 0. */
 uint64_t s3ext_credentials_wanted(int timeout_ms);

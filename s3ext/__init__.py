@@ -135,9 +135,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _RESULTS = frozenset({"BytesStream", "GetResult", "ListStream"})
-_FILES = frozenset(
-    {"AsyncReadableFile", "AsyncWritableFile", "ObjectWriter", "ReadableFile", "WritableFile"}
-)
+_FILES = frozenset({"AsyncReadableFile", "AsyncWritableFile", "ObjectWriter", "ReadableFile", "WritableFile"})
 
 
 def __getattr__(name: str) -> object:

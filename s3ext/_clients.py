@@ -157,7 +157,8 @@ class Client:
         if hanging >= HANGING_MOST:
             self.take(None, TimeoutError(f"{hanging} earlier calls have not returned"))
             return None
-        self.call = call = Call(self.tag, self.provider, self.loop, _end_call)
+        refused = bool(lib.s3ext_client_is_refused(self.handle))
+        self.call = call = Call(self.tag, self.provider, self.loop, _end_call, refused=refused)
         call.start()
         return call
 

@@ -302,8 +302,9 @@ def _allow_http(values: Values) -> bool:
 def _credentials(values: Values, environ: Mapping[str, str], *, has_provider: bool) -> dict[str, object]:
     """Choose the source of credentials: a provider, static keys, none, or the chain.
 
-    Key, secret and token come from one place: what code gives is never filled up from the environment. A profile
-    that was asked for in code comes before the environment's keys, and these have no say in the chain then.
+    Key, secret and token come from one place: what code gives is never filled up from the environment. A
+    profile that was asked for in code comes before the environment's keys, and these have no say in the chain
+    then.
     """
     skip = values.flag("skip_signature")
     found: dict[str, object] = {
@@ -331,9 +332,10 @@ def _credentials(values: Values, environ: Mapping[str, str], *, has_provider: bo
             f"Generic S3 error: Missing AccessKeyId: {alone.label} is set; give access_key_id and "
             f"secret_access_key with it"
         )
+    by_chain = not in_code and not skip and environ.get(_EXPIRATION)
     if has_provider:
         found["credentials"] = "provider"
-    elif key is not None and secret is not None and not (not in_code and environ.get(_EXPIRATION) and not skip):
+    elif key is not None and secret is not None and not by_chain:
         if not key.text or not secret.text:
             empty = secret if key.text else key
             raise GenericError(f"Generic S3 error: {empty.label} is empty; give a key pair or none")

@@ -9,11 +9,11 @@ together. With `{suffix}` for the partition's domain, and `.dualstack` and `-fip
 | a name, path style | `s3[-fips][.dualstack].{region}.{suffix}` | s3 |
 | a name, virtual-hosted style | `{bucket}.s3[-fips][.dualstack].{region}.{suffix}` | s3 |
 | a name, accelerated | `{bucket}.s3-accelerate[.dualstack].{suffix}` | s3 |
-| `{name}--{zone}--x-s3` with s3_express | `{bucket}.s3express[-fips]-{zone}[.dualstack].{region}.{suffix}` | s3express |
+| a directory bucket (s3_express) | `{bucket}.s3express[-fips]-{zone}[.dualstack].{region}…` | s3express |
 | ARN of an access point | `{name}-{account}.s3-accesspoint[-fips][.dualstack].{region}.{suffix}` | s3 |
-| ARN of one of Object Lambda | `{name}-{account}.s3-object-lambda[-fips].{region}.{suffix}` | s3-object-lambda |
-| ARN of one on an Outpost | `{name}-{account}.{outpost}.s3-outposts.{region}.{suffix}` | s3-outposts |
-| alias of one on an Outpost | `{alias}.op-{outpost}.s3-outposts.{region}.{suffix}` | s3-outposts |
+| of one of Object Lambda | `{name}-{account}.s3-object-lambda[-fips].{region}.{suffix}` | s3-object-lambda |
+| of one on an Outpost | `{name}-{account}.{outpost}.s3-outposts.{region}.{suffix}` | s3-outposts |
+| its alias | `{alias}.op-{outpost}.s3-outposts.{region}.{suffix}` | s3-outposts |
 | any other alias | as a name | s3 |
 
 An endpoint of one's own stands in place of `s3.{region}.{suffix}`. Buckets that are signed for by no version
@@ -167,7 +167,8 @@ class Arn:
         if partition_of(self.region)[0] != self.partition:
             _refuse_arn(
                 self.text,
-                f"is of the partition {self.partition!r}, but its region is of {partition_of(self.region)[0]!r}",
+                f"is of the partition {self.partition!r}, but its region is of "
+                f"{partition_of(self.region)[0]!r}",
             )
 
 
@@ -227,7 +228,8 @@ def _check_switches(asked: Asked) -> None:
                 )
     if asked.accelerate and asked.style == "path":
         _refuse(
-            f"{asked.accelerate} needs the bucket in the host name, but {asked.style_is_asked} asks for path style"
+            f"{asked.accelerate} needs the bucket in the host name, but {asked.style_is_asked} asks for path "
+            f"style"
         )
     if asked.fips and asked.endpoint is None and partition_of(asked.region)[0] == "aws-cn":
         _refuse(f"{asked.fips}: there are no FIPS endpoints in the region {asked.region!r}")
@@ -376,7 +378,9 @@ def _access_point(asked: Asked, arn: Arn) -> dict[str, object]:
     else:
         _exclude(asked, "an access point on an Outpost", "accelerate", "dualstack", "fips")
     if asked.style == "path" and asked.style_is_asked:
-        _refuse(f"{asked.style_is_asked} asks for path style, in which no ARN can be named: {shown(arn.text)}")
+        _refuse(
+            f"{asked.style_is_asked} asks for path style, in which no ARN can be named: {shown(arn.text)}"
+        )
     if arn.region != asked.region and (asked.region_is_asked or asked.arn_region_only):
         who = asked.arn_region_only or asked.region_is_asked
         _refuse(
@@ -387,9 +391,7 @@ def _access_point(asked: Asked, arn: Arn) -> dict[str, object]:
     fields = {"region": arn.region, "region_may_change": False, "service": arn.service}
     if asked.endpoint is not None:
         host = f"{first}.{asked.endpoint.authority}"
-        return _fields(
-            asked, host, **fields, scheme=asked.endpoint.scheme, base_path=asked.endpoint.path
-        )
+        return _fields(asked, host, **fields, scheme=asked.endpoint.scheme, base_path=asked.endpoint.path)
     service = "s3-accesspoint" if arn.service == "s3" else arn.service
     service += ("-fips" if asked.fips else "") + (".dualstack" if asked.dualstack else "")
     return _fields(asked, f"{first}.{service}.{{region}}.{partition_of(arn.region)[1]}", **fields)

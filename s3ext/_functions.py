@@ -234,9 +234,7 @@ def put_async(
 
 
 @overload
-def open_url(
-    url: str, mode: ReadBinary = "rb", **options: Unpack[OpenUrlOptions]
-) -> BufferedReader: ...
+def open_url(url: str, mode: ReadBinary = "rb", **options: Unpack[OpenUrlOptions]) -> BufferedReader: ...
 @overload
 def open_url(url: str, mode: WriteBinary, **options: Unpack[OpenUrlOptions]) -> ObjectWriter: ...
 @overload

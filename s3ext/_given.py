@@ -6,7 +6,7 @@ Where a value comes from, the strongest first:
     the URL of `from_url`                                 below `config=`; in conflict with keyword arguments
     `credential_provider.config`
     the environment, `AWS_*`, `S3EXT_*`, `HTS_S3_*`       never shown, never pickled; empty counts as unset
-    a profile of the shared files                         `_targets.py`: region, endpoint, addressing; likewise
+    a profile of the shared files                         `_targets.py` says what of it; likewise
 
 `client_options=` given, even empty, shuts out every client option of `AWS_*` variables. A default region from
 the environment beats one that was given, as in obstore; an endpoint that was given beats both of the

@@ -402,13 +402,13 @@ class StoreMethods(StoreConfiguration):
     # ---- files ----
 
     @overload
-    def open(
-        self, path: str, mode: ReadBinary = "rb", **options: Unpack[OpenOptions]
-    ) -> BufferedReader: ...
+    def open(self, path: str, mode: ReadBinary = "rb", **options: Unpack[OpenOptions]) -> BufferedReader: ...
     @overload
     def open(self, path: str, mode: WriteBinary, **options: Unpack[OpenOptions]) -> ObjectWriter: ...
     @overload
-    def open(self, path: str, mode: ReadText | WriteText, **options: Unpack[OpenOptions]) -> TextIOWrapper: ...
+    def open(
+        self, path: str, mode: ReadText | WriteText, **options: Unpack[OpenOptions]
+    ) -> TextIOWrapper: ...
     @overload
     def open(self, path: str, mode: str, **options: Unpack[OpenOptions]) -> Any: ...
     def open(
@@ -427,22 +427,22 @@ class StoreMethods(StoreConfiguration):
 
         Args:
             path: The object's path, relative to the store's prefix.
-            mode: `"rb"` (default), `"wb"`, `"xb"`, or without `b` (with or without `t`) for text. Objects cannot
-                be appended to or changed.
+            mode: `"rb"` (default), `"wb"`, `"xb"`, or without `b` (with or without `t`) for text. Objects
+                cannot be appended to or changed.
             buffering: 0 to read without a buffer of io's, 1 for text by lines; else the bytes of that buffer.
             encoding: Of text; default as for `open`.
             errors: What is done about what is no such text, as for `open`.
             newline: How line ends are read and written, as for `open`.
-            block_size: Reading: bytes that a request brings at least, default 128 KiB; where reading goes on it
-                becomes 8 MiB. Writing: bytes of a part, default HTS_S3_PART_SIZE (MiB), else 10 MiB; less than
-                that in all is one request.
+            block_size: Reading: bytes that a request brings at least, default 128 KiB; where reading goes on
+                it becomes 8 MiB. Writing: bytes of a part, default HTS_S3_PART_SIZE (MiB), else 10 MiB; less
+                than that in all is one request.
             version: The version to read.
 
         Returns:
-            Reading: a file of the version that the object has now. Writing: a file that becomes the object, as
-            a whole, when it is closed; none if a `with` block raises, and none, with a ResourceWarning, if it is
-            never closed. Flushing sends nothing. With `x` closing raises FileExistsError where there is an
-            object already.
+            Reading: a file of the version that the object has now. Writing: a file that becomes the object,
+            as a whole, when it is closed; none if a `with` block raises, and none, with a ResourceWarning, if
+            it is never closed. Flushing sends nothing. With `x` closing raises FileExistsError where there is
+            an object already.
 
         Raises:
             FileNotFoundError: There is no such object.

@@ -6,17 +6,17 @@
     wb, xb          ObjectWriter
     w, wt, x, xt    TextWriter over it
 
-Reading begins with one request, for the object's beginning; it tells size and version too, and FileNotFoundError
-comes from it. What follows is fetched when it is read, `block_size` bytes at least; where reading goes on, twice
-as many each time, up to READ_MOST. So looking here and there costs little and a scan few requests, and no more
-than that is ever fetched ahead; read() without a size asks for all that follows at once.
+Reading begins with one request, for the object's beginning; it tells size and version too, and a
+FileNotFoundError comes from it. What follows is fetched when it is read, `block_size` bytes at least; where
+reading goes on, twice as many each time, up to READ_MOST. So looking here and there costs little and a scan
+few requests, and no more than that is ever fetched ahead; read() without a size asks for all that follows.
 
 Writing puts less than a part in one request when the file is closed, and more in parts, several at a time.
-HTS_S3_PART_SIZE (MiB, htslib's variable) is the size of parts where `block_size` says nothing; less than 5, S3's
-own limit, is 5. Unlike in htslib parts still become larger where 10,000 would not be enough.
+HTS_S3_PART_SIZE (MiB, htslib's variable) is the size of parts where `block_size` says nothing; less than 5,
+S3's own limit, is 5. Unlike in htslib parts still become larger where 10,000 would not be enough.
 
-Invariants: what cannot be is refused before any request; the clients of the last few URLs stay, so that opening
-many objects one after the other uses the same connections and credentials.
+Invariants: what cannot be is refused before any request; the clients of the last few URLs stay, so that
+opening many objects one after the other uses the same connections and credentials.
 """
 
 from __future__ import annotations
@@ -185,6 +185,7 @@ def _part_size() -> int:
     least, most = PART_MIB
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
         raise GenericError(
-            f"Generic Config error: HTS_S3_PART_SIZE must be a whole number of MiB, at most {most}: {shown(text)}"
+            f"Generic Config error: HTS_S3_PART_SIZE must be a whole number of MiB, at most {most}: "
+            f"{shown(text)}"
         )
     return max(least, int(text)) * MIB

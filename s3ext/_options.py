@@ -166,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
         "URL of the server, with the bucket in its host name for virtual hosting; a path is kept."
         " Default: AWS.",
         aliases=("endpoint_url",),
-        environment=("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "HTS_S3_HOST"),
+        environment=("AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     ),
     Option(
         S3,
@@ -178,10 +178,18 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         S3,
+        "host",
+        _TEXT,
+        "Server as `<host>[:<port>]`, where no endpoint is named.",
+        ours=True,
+        environment=("HTS_S3_HOST",),
+    ),
+    Option(
+        S3,
         "scheme",
         Choice("scheme", ("https", "http"), fold=True),
-        "Scheme of requests; http implies allow_http. `s3+http://` and `s3+https://` URLs set it. An endpoint"
-        " must agree with it. Default: the endpoint's, else https.",
+        "Scheme of requests; http implies allow_http. `s3+http://` and `s3+https://` URLs set it. An"
+        " endpoint must agree with it. Default: the endpoint's, else https.",
         ours=True,
         environment=(),
     ),
@@ -196,7 +204,7 @@ OPTIONS: tuple[Option, ...] = (
         S3,
         "addressing_style",
         Choice("addressing style", ("auto", "path", "virtual"), fold=True),
-        "Where the bucket is named: path, virtual (before the endpoint's host), or auto: virtual where it fits.",
+        "Where the bucket is named: path, virtual (before the host), or auto: virtual where it fits.",
         ours=True,
         environment=("HTS_S3_ADDRESS_STYLE",),
     ),
@@ -231,7 +239,7 @@ OPTIONS: tuple[Option, ...] = (
         S3,
         "use_arn_region",
         _FLAG,
-        "Take the region from the ARN of an access point. A region in code must agree, unless this is in code.",
+        "Take the region from an access point's ARN. One in code must agree, unless this is in code.",
         default="true",
         ours=True,
         environment=("AWS_S3_USE_ARN_REGION",),

@@ -52,6 +52,7 @@ class Call:
         loop: The loop to run an async one in, if it turns.
         end: Told once, with the call and with the keys or the error that it came to: on the call's thread, or
             on that of `give_up`.
+        refused: Whether the server has refused the last keys; a chain, which would give them again, is told.
 
     Attributes:
         deadline: When it is to be given up, by the monotonic clock.
@@ -59,7 +60,7 @@ class Call:
         returned: Whether the provider has come back as well.
     """
 
-    __slots__ = ("_end", "_loop", "_once", "_provider", "deadline", "over", "returned", "tag")
+    __slots__ = ("_end", "_loop", "_once", "_provider", "_refused", "deadline", "over", "returned", "tag")
 
     def __init__(
         self,
@@ -67,6 +68,8 @@ class Call:
         provider: Provider,
         loop: weakref.ref[AbstractEventLoop] | None,
         end: Callable[[Call, Keys | None, BaseException | None], None],
+        *,
+        refused: bool,
     ) -> None:
         from threading import Lock  # noqa: PLC0415 - only providers need threads
 
@@ -77,6 +80,7 @@ class Call:
         self._provider = provider
         self._loop = loop
         self._end = end
+        self._refused = refused
         self._once = Lock()
 
     def start(self) -> None:
@@ -96,6 +100,9 @@ class Call:
     def _run(self) -> None:
         keys, error = None, None
         try:
+            note_refusal = getattr(self._provider, "note_refusal", None)
+            if self._refused and note_refusal is not None:
+                note_refusal()
             keys = _checked(_ask(self._provider, self._loop, self.deadline))
         except BaseException as raised:  # noqa: BLE001 - whatever it is, those who wait have to be told
             error = _without_our_frames(raised)

@@ -10,10 +10,14 @@ element is:
 | SCHEME | `http` or `https`, for this store alone; without it what `endpoint` says, else https |
 | ID | alone the name of a profile, with SECRET an access key |
 | ID, SECRET, TOKEN | percent-decoded; so `/ : @ ? # %` in them are written as `%2F %3A %40 %3F %23 %25` |
-| BUCKET | up to the first `/`, `?` or `#`; never decoded |
-| PATH | percent-decoded if it looks encoded, that is if the last `%` of it stands before two hexadecimal digits; else taken as it is: `a b+c` and `a%20b%2Bc` are one key. A key with a `%` is best encoded |
+| BUCKET | up to the first `/`, `?` or `#`, never decoded; or the ARN of an access point |
+| PATH | percent-decoded if it looks encoded, else taken as it is: see below |
 | `#` in PATH | part of the key, as for htslib and for AWS's tools |
 | VERSION | percent-decoded; no other parameter is known, and a `?` of the key is written as `%3F` |
+
+A path looks encoded if two hexadecimal digits stand behind its last `%` (or behind the one before, where that
+is within the last two characters); so `a b+c` and `a%20b%2Bc` are one key, and a key with a `%` is best written
+encoded.
 
 Where htslib lets any `@` switch off the variables for region, endpoint and addressing too, here it decides
 about credentials only, as a profile or keys given to AWS's tools do.
@@ -37,6 +41,7 @@ _PLAIN = frozenset({"s3", "s3a"})
 _SCHEMES = {"s3": None, "s3a": None, "s3+http": "http", "s3+https": "https"}
 _HEX = frozenset("0123456789abcdefABCDEF")
 _BUCKET = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
+_ARN = "arn:"
 _INDEX_MARK = "##idx##"
 
 
@@ -68,7 +73,8 @@ def is_beyond_obstore(url: str) -> bool:
     if scheme not in _PLAIN:
         return bool(mark) and scheme in _SCHEMES
     authority = rest[: _end_of_authority(rest)]
-    return bool(mark) and ("@" in authority or (":" in authority and "@" in rest))
+    keys = "@" in authority or (":" in authority and "@" in rest)
+    return bool(mark) and (keys or authority.startswith(_ARN))
 
 
 def parse_s3_url(url: str) -> S3Url:
@@ -88,7 +94,11 @@ def parse_s3_url(url: str) -> S3Url:
     user, at, bucket = rest[:end].rpartition("@")
     if not at and ":" in bucket and "@" in rest:
         refuse(url, "has keys that are not encoded; write '/' as %2F, '?' as %3F and '#' as %23 in them")
-    _check_bucket(url, bucket)
+    if bucket.startswith(_ARN):
+        end = _end_of_arn(rest, end)
+        bucket = rest[:end].rpartition("@")[2]
+    else:
+        _check_bucket(url, bucket)
     config = {"bucket": bucket}
     http = _SCHEMES[scheme]
     if http is not None:
@@ -128,7 +138,7 @@ def masked(url: str) -> str:
     _, at, tail = rest.rpartition("@")
     if at:
         rest = f"***@{tail}"
-    elif ":" in rest[: _end_of_authority(rest)]:
+    elif ":" in rest[: _end_of_authority(rest)] and not rest.startswith(_ARN):
         rest = "***"
     rest, question, _ = rest.partition("?")
     return shown(f"{scheme}{mark}{rest}{'?***' if question else ''}")
@@ -141,6 +151,15 @@ def refuse(url: str, why: str) -> NoReturn:
 
 def _end_of_authority(rest: str) -> int:
     return min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+
+
+def _end_of_arn(rest: str, end: int) -> int:
+    """Find where an ARN ends, whose resource may have been written with slashes."""
+    for resource, slashes in ((":accesspoint", 1), (":outpost", 3)):
+        if rest[:end].endswith(resource):
+            for _ in range(slashes):
+                end += 1 + _end_of_authority(rest[end + 1 :])
+    return min(end, len(rest))
 
 
 def _check_bucket(url: str, bucket: str) -> None:

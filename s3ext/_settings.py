@@ -93,8 +93,7 @@ class Settings:
         bucket: Name of the bucket, or the ARN of an access point.
         bucket_in_host: Virtual-hosted style: the host names the bucket, the path does not.
         region: Region to sign for.
-        service: That requests are signed for: `"s3"`, or as `_endpoints` says for directory buckets and access
-            points.
+        service: That requests are signed for: `"s3"`, but for directory buckets and some access points.
         express_session: Requests are signed with the keys of a session of S3 Express.
         region_may_change: The endpoint is AWS's, and a wrong region can be corrected from its answers.
         credentials: `"provider"`, `"static"`, `"none"` (skip_signature without keys) or `"chain"`.

@@ -5,12 +5,13 @@ environment, and the profile of the shared files. `_endpoints.py` makes hosts of
 
     region      region; AWS_REGION; AWS_DEFAULT_REGION; the profile's region; bucket_location of s3cfg;
                 default_region in code; us-east-1. A bucket's ARN goes before all that is not in code
-    endpoint    endpoint_url_s3, endpoint; AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_ENDPOINT, HTS_S3_HOST;
-                endpoint_url of the profile's service s3, then of the profile; host_base of s3cfg
+    endpoint    endpoint_url_s3, endpoint, host; AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_ENDPOINT,
+                HTS_S3_HOST; endpoint_url of the profile's service s3, then its own; host_base of s3cfg
     style       addressing_style or virtual_hosted_style_request; their variables; addressing_style of the
-                profile's block s3, then of the profile; host_bucket of s3cfg
-    switches    use_accelerate_endpoint, use_dualstack_endpoint, use_fips_endpoint likewise; one that code does
-                not give yields to an endpoint, and acceleration likewise to no weaker style
+                profile's block s3, then its own; host_bucket of s3cfg
+    switches    use_accelerate_endpoint, use_dualstack_endpoint, use_fips_endpoint likewise. One that code
+                does not give yields to an endpoint; a path style that it does not give, to acceleration
+                and to ARNs
 
 The files are read unless code gives both region and endpoint; what s3cfg says counts where keys come from
 there, or none are used. `auto` in a file is what these tools do anyhow, and asks for nothing.
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_profile", "reasons_of", "target_of"]
 
-_HOST_VARIABLE, _HOST_KEY, _BUCKET_KEY = "HTS_S3_HOST", "host_base", "host_bucket"
+_BUCKET_KEY = "host_bucket"
 _AWS_HOST = "s3.amazonaws.com"
 # What a location may be called in s3cfg, and what region it is.
 _LOCATIONS = {"us": "us-east-1", "eu": "eu-west-1"}
@@ -124,7 +125,10 @@ def _s3cfg_counts(values: Values, profile: Profile) -> bool:
     """Tell whether keys come from s3cfg, so that its other values go with them."""
     keys, token_file = values.source("access_key_id"), values.source("web_identity_token_file")
     # A profile that code names comes before what the environment holds.
-    if any(given is not None and ("profile" not in values.given or _in_code(values, given)) for given in (keys, token_file)):
+    if any(
+        given is not None and ("profile" not in values.given or _in_code(values, given))
+        for given in (keys, token_file)
+    ):
         return False
     if any(profile.get(key) is not None for key in _CREDENTIALS):
         return False
@@ -136,9 +140,9 @@ def _s3cfg_entries(profile: Profile) -> Iterator[tuple[str, str, str, Entry]]:
     location = profile.s3cfg.get("bucket_location")
     if location is not None and location.text:
         yield "region", "bucket_location", _LOCATIONS.get(location.text.lower(), location.text), location
-    host = profile.s3cfg.get(_HOST_KEY)
+    host = profile.s3cfg.get("host_base")
     if host is not None and host.text:
-        yield "endpoint", _HOST_KEY, host.text, host
+        yield "host", "host_base", host.text, host
     bucket = profile.s3cfg.get(_BUCKET_KEY)
     if bucket is not None and bucket.text:
         in_host = any(mark in bucket.text for mark in _BUCKET_MARKS)
@@ -226,14 +230,18 @@ def _signature_v2(values: Values) -> str:
 
 
 def _set_endpoint(values: Values, asked: Asked) -> None:
+    from s3ext._url import parse_endpoint  # noqa: PLC0415 - few stores have an endpoint of their own
+
+    ignored = values.flag("ignore_configured_endpoint_urls")
     for level in values.levels():
-        for given in (level.get("endpoint_url_s3"), level.get("endpoint")):
-            if given is None or (level is not values.given and _is_ignored(values, given)):
-                continue
-            asked.endpoint = _endpoint(given, asked.scheme)
-            if asked.endpoint is not None:
-                asked.endpoint_is_asked = given.label
-                _check_scheme(values, asked.endpoint, given)
+        url = level.get("endpoint_url_s3") or level.get("endpoint")
+        if url is not None and (level is values.given or not ignored):
+            asked.endpoint, asked.endpoint_is_asked = parse_endpoint(str(url.text), url.label), url.label
+            _check_scheme(values, asked.endpoint, url)
+            return
+        host = level.get("host")
+        if host is not None:
+            _set_host(asked, host)
             return
 
 
@@ -247,26 +255,20 @@ def _check_scheme(values: Values, endpoint: Endpoint, given: Given) -> None:
         )
 
 
-def _is_ignored(values: Values, given: Given) -> bool:
-    """Whether AWS_IGNORE_CONFIGURED_ENDPOINT_URLS is about this one: it is about AWS's own."""
-    return values.flag("ignore_configured_endpoint_urls") and given.key not in {_HOST_VARIABLE, _HOST_KEY}
-
-
-def _endpoint(given: Given, scheme: str) -> Endpoint | None:
-    """Read an endpoint; None for AWS's usual host, which s3cfg files name wherever nobody changed them."""
-    from s3ext._url import parse_endpoint  # noqa: PLC0415 - few stores have an endpoint of their own
+def _set_host(asked: Asked, given: Given) -> None:
+    """Take a host. AWS's usual one is no endpoint of one's own: every new s3cfg file names it."""
+    from s3ext._url import parse_endpoint  # noqa: PLC0415 - as above
 
     text = str(given.text)
-    if given.key not in {_HOST_VARIABLE, _HOST_KEY}:
-        return parse_endpoint(text, given.label)
-    if "://" in text or "/" in text:
+    if "/" in text:
+        visible = shown(text.rpartition("@")[2])
         raise GenericError(
-            f"Generic Config error: {given.label} {shown(text)} must be <host> or <host>:<port>; "
-            f"a URL goes into AWS_ENDPOINT_URL or endpoint="
+            f"Generic Config error: {given.label} {visible} must be <host> or <host>:<port>; "
+            f"a URL goes into endpoint= or AWS_ENDPOINT_URL"
         )
-    if text.lower() == _AWS_HOST:
-        return None
-    return parse_endpoint(f"{scheme}://{text}", given.label)
+    if text.lower() != _AWS_HOST:
+        asked.endpoint = parse_endpoint(f"{asked.scheme}://{text}", given.label)
+        asked.endpoint_is_asked = given.label
 
 
 def _set_switches(values: Values, asked: Asked) -> None:

@@ -117,6 +117,8 @@ class S3Options(TypedDict, total=False):
     """Like `endpoint`, and stronger."""
     aws_endpoint_url_s3: str
     """`endpoint_url_s3`, as obstore spells it."""
+    host: str
+    """Server as `"<host>[:<port>]"`, where no endpoint is named."""
     scheme: Literal["https", "http"] | str
     """Scheme of requests; default the endpoint's, else `"https"`."""
     virtual_hosted_style_request: bool | str

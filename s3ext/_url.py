@@ -71,7 +71,9 @@ _AZURE_HOSTS = (
     "blob.fabric.microsoft.com",
     "dfs.fabric.microsoft.com",
 )
-_NO_VERSION = "names a version, which only an object has; s3ext.open reads it, and get() with the option version"
+_NO_VERSION = (
+    "names a version, which only an object has; s3ext.open reads it, and get() with the option version"
+)
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 _DIGITS = frozenset("0123456789")
 _HOST_CHARACTERS = _LETTERS | _DIGITS | frozenset("-._")

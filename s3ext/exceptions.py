@@ -112,7 +112,7 @@ class ThrottledError(GenericError):
 class RequestTimeoutError(GenericError, TimeoutError):
     """A deadline passed: connect, first byte, stall or total."""
 
-    errno = ETIMEDOUT
+    errno: int | None = ETIMEDOUT
 
 
 class ConnectError(GenericError, ConnectionError):
@@ -130,13 +130,13 @@ class ChecksumError(GenericError):
 class NotFoundError(BaseError, FileNotFoundError):
     """The object or bucket does not exist (404)."""
 
-    errno = ENOENT
+    errno: int | None = ENOENT
 
 
 class AlreadyExistsError(BaseError, FileExistsError):
     """The object exists already (409, or a "create only" condition that failed)."""
 
-    errno = EEXIST
+    errno: int | None = EEXIST
 
 
 class PreconditionError(BaseError):
@@ -150,7 +150,7 @@ class NotModifiedError(BaseError):
 class PermissionDeniedError(BaseError, PermissionError):
     """The credentials do not allow this (403)."""
 
-    errno = EACCES
+    errno: int | None = EACCES
 
 
 class UnauthenticatedError(BaseError):

@@ -26,10 +26,15 @@ PATHS = "python/test_paths.py::test_"
 PUT = "python/test_put.py::test_"
 LIST = "python/test_list.py::test_"
 KEYS = "python/test_credentials.py::test_"
+CHAIN = "credentials/test_"
 URL = "python/test_url.py::test_"
+OPEN = "python/test_open.py::test_"
+HTSLIB = "htslib/test_samtools.py::test_"
 BODIES = "faults/test_bodies.py::test_"
 RETRIES = "faults/test_retries.py::test_"
 REGIONS = "faults/test_regions.py::test_"
+TARGETS = "endpoints/test_targets.py::test_"
+BOTOCORE = "endpoints/test_against_botocore.py::test_"
 ANSWERS = "faults/test_answers.py::test_"
 DEADLINES = "faults/test_deadlines.py::test_"
 FORK = "lifecycle/test_fork.py::test_"
@@ -42,6 +47,20 @@ ROWS = {
         [
             f"{URL}a_store_of_another_kind_is_not_supported",
             "python/test_build.py::test_another_system_than_linux_is_refused_in_one_sentence",
+        ],
+    ),
+    "keys or a profile in a URL, `s3+http://`, `s3+https://`": (
+        [f"{URL}obstore_ignores_the_user_part", f"{URL}obstore_does_not_know_our_schemes"],
+        [
+            f"{URL}keys_a_profile_and_a_scheme_come_from_the_url",
+            f"{URL}a_wrong_url_is_named_without_what_may_be_a_secret",
+        ],
+    ),
+    "`?versionId=` in a URL": (
+        [f"{URL}obstore_ignores_a_version"],
+        [
+            f"{URL}a_version_is_of_an_object_and_of_no_store",
+            f"{OPEN}a_version_of_the_url_is_read_and_not_written",
         ],
     ),
     "`from_url` of dual-stack, Chinese, dotted and custom hosts": (
@@ -140,7 +159,23 @@ ROWS = {
         [
             f"{REGIONS}a_redirect_is_never_followed",
             f"{REGIONS}a_wrong_region_is_corrected_once_and_remembered",
+            f"{REGIONS}all_stores_of_a_bucket_know_what_one_has_learnt",
             f"{REGIONS}a_custom_endpoint_names_the_region_and_is_not_corrected",
+        ],
+    ),
+    "region, endpoint, addressing in AWS's files and s3cfg": (
+        [f"{DIFFER}obstore_reads_no_files"],
+        [
+            f"{TARGETS}the_strongest_source_of_a_region_counts",
+            f"{TARGETS}the_strongest_endpoint_counts",
+            f"{TARGETS}files_are_left_alone_where_code_names_region_and_endpoint",
+        ],
+    ),
+    "access points by ARN": (
+        [f"{DIFFER}obstore_knows_no_arns"],
+        [
+            f"{BOTOCORE}access_points",
+            f"{BOTOCORE}a_multi_region_access_point_is_refused_because_it_needs_sigv4a",
         ],
     ),
     "clock skew": (
@@ -324,10 +359,50 @@ ROWS = {
         [f"{DIFFER}obstore_shows_all_of_its_bytes"],
         ["python/test_bytes.py::test_the_repr_of_much_is_short_and_tells_how_much"],
     ),
-    "credential chain: web identity, containers, instances": (
-        [f"{DIFFER}obstore_has_a_chain_of_credentials"],
-        [f"{OPTIONS}an_unbuilt_source_of_credentials_matters_only_where_nothing_is_stronger"],
+    "profiles, SSO, `credential_process`, s3cfg, awssecret": (
+        [f"{DIFFER}obstore_knows_no_files_of_credentials"],
+        [
+            f"{CHAIN}chain.py::test_the_first_source_that_is_there_answers",
+            f"{CHAIN}sources.py::test_a_login_gives_keys",
+            f"{CHAIN}sources.py::test_a_program_gives_keys",
+        ],
     ),
+    "keys half in code, half in the environment": (
+        [f"{OPTIONS}obstore_combines_keys_of_code_and_environment"],
+        [f"{OPTIONS}keys_of_code_and_environment_are_never_mixed"],
+    ),
+    "a container's token file that ends its line": (
+        [f"{DIFFER}obstore_panics_at_a_container_s_token_that_ends_its_line"],
+        [f"{CHAIN}sources.py::test_a_container_s_token_with_its_line_ends"],
+    ),
+    "`http://` for `endpoint_url_sts`": (
+        [f"{DIFFER}obstore_takes_no_http_for_sts"],
+        [
+            f"{CHAIN}sources.py::test_web_identity_by_options_and_variables",
+            f"{CHAIN}sources.py::test_http_for_sts_must_be_allowed",
+        ],
+    ),
+}
+
+# Subject of the table of Files: tests of the column of s3ext.
+FILES = {
+    "an `@` in the URL": [f"{HTSLIB}keys_of_a_url_reach_the_endpoint_of_the_environment_unlike_htslibs"],
+    "no ID, no secret, two `@`, a stray `%`": [f"{URL}a_wrong_url_is_named_without_what_may_be_a_secret"],
+    "`?` and parameters": [
+        f"{OPEN}a_version_of_the_url_is_read_and_not_written",
+        f"{URL}a_wrong_url_is_named_without_what_may_be_a_secret",
+    ],
+    "`URL##idx##URL`": [f"{URL}a_wrong_url_is_named_without_what_may_be_a_secret"],
+    "a range": [
+        f"{OPEN}a_scan_asks_for_twice_as_much_each_time_and_never_for_more_than_that",
+        f"{OPEN}reading_here_and_there_asks_for_little",
+    ],
+    "an object that is replaced while it is read": [
+        f"{OPEN}one_version_is_read_and_a_replaced_object_is_an_error"
+    ],
+    "a small object": [f"{OPEN}less_than_a_part_is_one_request"],
+    "a part that fails": ["faults/test_uploads.py::test_a_part_that_fails_is_sent_again"],
+    "`HTS_S3_PART_SIZE`": [f"{OPEN}htslib_s_variable_is_the_size_of_parts"],
 }
 
 
@@ -354,6 +429,12 @@ def test_the_tests_of_a_row_exist(subject):
     assert theirs
     assert ours
     assert missing([*theirs, *ours]) == []
+
+
+def test_the_table_of_files_is_traced():
+    assert [row[0] for row in rows(section("Files"))] == list(FILES)
+    for tests in FILES.values():
+        assert missing(tests) == []
 
 
 def test_the_table_of_layers_is_that_of_the_folders():

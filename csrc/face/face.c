@@ -214,6 +214,11 @@ void s3ext_client_fail_credentials(s3ext_client *client, const char *message)
     s3i_reactors_recheck();
 }
 
+int s3ext_client_is_refused(s3ext_client *client)
+{
+    return s3i_client_is_refused(client_of(client));
+}
+
 uint64_t s3ext_credentials_wanted(int timeout_ms)
 {
     return s3i_desk_take(timeout_ms);

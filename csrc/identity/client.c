@@ -562,6 +562,15 @@ bool s3i_client_refused(struct s3_client *client, uint64_t credentials_version)
     return newer || can_ask;
 }
 
+bool s3i_client_is_refused(struct s3_client *client)
+{
+    struct client *private = private_of(client);
+    pthread_mutex_lock(&private->lock);
+    bool refused = private->locked.refused;
+    pthread_mutex_unlock(&private->lock);
+    return refused;
+}
+
 bool s3i_client_correct_region(struct s3_client *client, struct s3_str region)
 {
     struct client *private = private_of(client);

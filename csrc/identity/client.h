@@ -107,6 +107,8 @@ bool s3i_client_has_newer(struct s3_client *client, uint64_t credentials_version
 
 /* The server refused these keys as expired: true when newer ones are there or can be asked for. */
 bool s3i_client_refused(struct s3_client *client, uint64_t credentials_version);
+/* Whether that is so of the present keys, and no newer ones have come yet. */
+bool s3i_client_is_refused(struct s3_client *client);
 
 /* The server named another region: true when later identities will use it. */
 bool s3i_client_correct_region(struct s3_client *client, struct s3_str region);

@@ -49,9 +49,9 @@ def assume(context: Context, profile: Profile, of_source: Callable[[str], Keys])
     device = profile.get("mfa_serial")
     if device is not None:
         raise NotSupportedError(
-            f"{device.where}: the role of profile {profile.name!r} needs a code of an MFA device, and nobody can be "
-            f"asked for one; take keys of a session with `aws configure export-credentials --profile {profile.name}`, "
-            "or give a credential_provider"
+            f"{device.where}: the role of profile {profile.name!r} needs a code of an MFA device, and nobody "
+            "can be asked for one; take keys of a session, as with `aws configure export-credentials "
+            f"--profile {profile.name}`, or give a credential_provider"
         )
     named, source = profile.get("source_profile"), profile.get("credential_source")
     if (named is None) == (source is None):
@@ -70,7 +70,9 @@ def assume(context: Context, profile: Profile, of_source: Callable[[str], Keys])
         if entry is not None:
             fields[field] = entry.text
         if entry is not None and key == "duration_seconds" and not entry.text.isdigit():
-            raise GenericError(f"{entry.where}: duration_seconds is {entry.text!r}; it must be a whole number")
+            raise GenericError(
+                f"{entry.where}: duration_seconds is {entry.text!r}; it must be a whole number"
+            )
     from s3ext._credentials.services import ask_token_service  # noqa: PLC0415 - heavy, and needed from here on
 
     text = f"role {role.text} of profile {profile.name!r} in {role.where}, by {signer.source}"
@@ -83,8 +85,8 @@ def _of_machine(context: Context, profile: Profile) -> Keys:
     find = _SOURCES.get(entry.text.lower())
     if find is None:
         raise GenericError(
-            f"{entry.where}: credential_source is {entry.text!r}; it must be Environment, Ec2InstanceMetadata "
-            "or EcsContainer"
+            f"{entry.where}: credential_source is {entry.text!r}; it must be Environment, "
+            "Ec2InstanceMetadata or EcsContainer"
         )
     try:
         return find(context)

@@ -1,7 +1,7 @@
 """The chain: where keys come from when nobody gave any.
 
-Before it come a credential provider, keys in code or in the URL, and, unless a profile was asked for, those of
-the environment. Then, the first that has keys:
+Before it come a credential provider, keys in code or in the URL, and, unless a profile was asked for, those
+of the environment. Then, the first that has keys:
 
     environment    keys that were set since, or that have an AWS_CREDENTIAL_EXPIRATION   not for a profile=
     web identity   AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN                          not for a profile=
@@ -11,17 +11,19 @@ the environment. Then, the first that has keys:
     container      ECS, EKS Pod Identity
     instance       EC2 metadata
 
-A source that is there and broken ends the search. Once one has answered, it alone is asked for newer keys, so that
-no program changes its identity while it runs.
+A source that is there and broken ends the search. Once one has answered, it alone is asked for newer keys, so
+that no program changes its identity while it runs.
 
-    no keys --found--> fresh ----due, or the file has changed----> asked again --newer--> fresh
-                         ^                                            |
-                         '--- held: the same keys, or an error while they are still good, for a while
+                     .--------------------- newer keys --------------------------.
+                     v                                                           |
+    no keys --found--> kept --the core asks: near their end, or refused--> asked again
+                     ^                                                           |
+                     '---- held for a while: the same keys, or an error while they are good
 
-Called by the core's wish, through a `_providers.Call`: when there are no keys, when they are near their end, and when
-the server has refused them. The last is known by its time: a call before keys are due. Then the source is asked
-whatever was held. A file's keys are looked at again when its time, size or inode have changed, and anyway in
-their last minute. Those without an end are due every minute, which costs one `stat` while the file is the same.
+Called by the core's wish, through a `_providers.Call`: when there are no keys, when they are near their end, and
+when the server has refused them, which `note_refusal` says before: then the source is asked whatever was
+held. A file's keys are read again when its time, size or inode have changed, and anyway in their last minute.
+The core asks for those without an end every minute, which costs one `stat` while the file is the same.
 
 Invariants: a secret is in no attribute but `_keys`, whose repr has none, and in no pickle, since stores
 make their chain anew; the child of a fork begins as if it had never asked.
@@ -39,7 +41,7 @@ from threading import Lock
 from s3ext._credentials import container, environment, metadata, profiles, web_identity
 from s3ext._credentials.context import Context
 from s3ext._credentials.files import signature_of
-from s3ext._credentials.keys import Keys, Nothing
+from s3ext._credentials.keys import Nothing
 from s3ext._ffi import at_fork
 from s3ext.exceptions import BaseError, UnauthenticatedError
 
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from s3ext._credentials.files import Signature
+    from s3ext._credentials.keys import Keys
     from s3ext._settings import Settings
 
 __all__ = ["STEPS", "Chain"]
@@ -117,12 +119,11 @@ class Chain:
         _living.add(self)
 
     def begin_anew(self) -> None:
-        """Forget everything, as in the child of a fork; another thread of the parent may have held the lock."""
+        """Forget everything, in the child of a fork; another thread of the parent may have held the lock."""
         self._lock = Lock()
         self._step: Step | None = None
         self._keys: Keys | None = None
-        self._signature: Signature | None = None
-        self._due: datetime | None = None
+        self._refused = False
         self._hold_until = datetime.now(UTC)
         self._holds = 0
 
@@ -142,6 +143,10 @@ class Chain:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a credential chain cannot be pickled; the store that it belongs to makes its own")
 
+    def note_refusal(self) -> None:
+        """Hear that the server has refused the last keys as expired: they are not good any more."""
+        self._refused = True
+
     def __call__(self) -> dict[str, object]:
         """Return keys, as a credential provider does.
 
@@ -151,7 +156,7 @@ class Chain:
         """
         with self._lock:
             now = datetime.now(UTC)
-            refused = self._due is not None and now < self._due
+            refused, self._refused = self._refused, False
             if not refused and self._keys is not None and self._may_wait(self._keys, now):
                 return self._answer(self._keys, now)
             try:
@@ -186,38 +191,34 @@ class Chain:
             self._step = step
             return keys
         raise UnauthenticatedError(
-            "no credentials: give access_key_id and secret_access_key (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), a "
-            "credential_provider, or skip_signature=True for a public bucket. These were looked for: "
-            + "; ".join(said)
+            "no credentials: give access_key_id and secret_access_key (AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY), a credential_provider, or skip_signature=True for a public bucket. "
+            f"These were looked for: {'; '.join(said)}"
         )
 
     def _take(self, keys: Keys, now: datetime) -> None:
         """Keep keys that were found, and see whether they are newer than the last."""
         last, end = self._keys, _end_of(keys)
         if end <= now:
-            raise UnauthenticatedError(f"the keys of {keys.source} have ended at {end:%Y-%m-%dT%H:%M:%SZ}")
-        self._signature = None if keys.path is None else signature_of(keys.path)
-        same = last is not None and (last.key_id, last.secret, last.token) == (keys.key_id, keys.secret, keys.token)
+            raise UnauthenticatedError(f"the keys of {keys.source} ended at {end}")
         self._keys = keys
-        if same and end - now < self.refresh_threshold:
+        if keys.same_as(last):
             self._hold(now)
         else:
+            # Those with a short life are asked for at each use: not more often than twice in it.
+            short = end - now < self.refresh_threshold
             self._holds = 0
-            self._hold_until = now
+            self._hold_until = now + (end - now) / 2 if short else now
         _log("credentials from %s, which end %s", keys.source, keys.expires_at or "never")
 
     def _may_wait(self, keys: Keys, now: datetime) -> bool:
         """Tell whether the last keys will do without asking their source."""
-        if _end_of(keys) <= now:
+        left = _end_of(keys) - now
+        if left <= timedelta():
             return False
-        if now < self._hold_until:
-            return True
-        return (
-            keys.path is not None
-            and _end_of(keys) - now >= FILE_CHECK
-            and self._signature is not None
-            and self._signature == signature_of(keys.path)
-        )
+        if keys.path is not None and signature_of(keys.path) not in {None, keys.signature}:
+            return False  # It has changed. One that is gone may be on its way.
+        return now < self._hold_until or (keys.path is not None and left >= FILE_CHECK)
 
     def _hold(self, now: datetime) -> None:
         """Go on with the last keys for a while, longer each time."""
@@ -228,11 +229,10 @@ class Chain:
         self._hold_until = now + timedelta(seconds=wait)
 
     def _answer(self, keys: Keys, now: datetime) -> dict[str, object]:
-        """Write keys as the core takes them, and note when it will ask again by itself."""
+        """Write keys as the core takes them."""
         expires_at = keys.expires_at
         if expires_at is None and keys.path is not None:
             expires_at = now + self.refresh_threshold + FILE_CHECK
-        self._due = FOR_EVER if expires_at is None else expires_at - self.refresh_threshold
         return {
             "access_key_id": keys.key_id,
             "secret_access_key": keys.secret,

@@ -5,7 +5,8 @@
                                          provider"): loopback, 169.254.170.2, 169.254.170.23, fd00:ec2::23
     container_authorization_token_file   read anew each time; else AWS_CONTAINER_AUTHORIZATION_TOKEN
 
-Line ends behind a token are dropped; within it they would become headers of somebody's choice, and are refused.
+Line ends behind a token are dropped; within it they would become headers of somebody's choice, and are
+refused.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def _check_host(scheme: str, host: str | None, label: str) -> None:
         address = None
     if address is None or not (address.is_loopback or str(address) in HOSTS):
         raise GenericError(
-            f"{label} names the host {host!r} without TLS; only loopback and {', '.join(sorted(HOSTS))} may be so"
+            f"{label} names the host {host!r} without TLS; only loopback and "
+            f"{', '.join(sorted(HOSTS))} may be so"
         )
 
 

@@ -6,19 +6,20 @@
     ~/.s3cfg            HTS_S3_S3CFG                  `[name]`; what stands before any section counts for all
     ~/.awssecret                                      two words: id and secret
 
-The rules are botocore's (`configloader.py`, which stands on configparser): `key = value` or `key: value`; keys
-in any case; whole-line comments by `#` and `;`, none behind values; a deeper line goes on with the value above
-it, and below an empty value such lines are keys of their own (`s3 =`, `endpoint_url` in a service). Values of
-the credentials file replace those of the config file.
+The rules are botocore's (`configloader.py`, which stands on configparser): `key = value` or `key: value`;
+keys in any case; whole-line comments by `#` and `;`, none behind values; a deeper line goes on with the value
+above it, and below an empty value such lines are keys of their own (`s3 =`, `endpoint_url` in a service).
+Values of the credentials file replace those of the config file.
 
-It is no configparser because that knows no line numbers, and refuses a whole file for one line. Differences on
-purpose: a section or key that comes twice is no error, the last one counts; a line that is no `key = value`
-spoils its own section only; `[DEFAULT]` is a section like any other. htslib takes keys before any section
-for every profile; here, as in AWS's tools, they are an error in AWS's files, and taken in s3cfg alone.
+It is no configparser because that knows no line numbers, and refuses a whole file for one line. Differences
+on purpose: a section or key that comes twice is no error, the last one counts; a line without a mark between
+key and value spoils its own section only; `[DEFAULT]` is a section like any other. htslib takes keys before
+any section for every profile; here, as in AWS's tools, they are an error in AWS's files, and taken in s3cfg
+alone.
 
-Reading never waits and never takes much: a missing file is as an empty one; a directory, a pipe, a loop of links,
-more than 1 MiB, or no permission is an error with the file's name. What was read is kept as long as the file
-looks the same (time, size, inode), unless it was written just now.
+Reading never waits and never takes much: a missing file is as an empty one; a directory, a pipe, a loop of
+links, more than 1 MiB, or no permission is an error with the file's name. What was read is kept as long as
+the file looks the same (time, size, inode), unless it was written just now.
 
 Invariants: nothing of a value is in an error. `re`, `datetime` and so on stay out of here, for a store may
 be made in every process.
@@ -51,6 +52,7 @@ __all__ = [
     "places_of",
     "profile_of",
     "read",
+    "signature",
     "signature_of",
 ]
 
@@ -70,23 +72,25 @@ class Entry:
 
     Attributes:
         text: The value; lines of it, joined, where it goes on over several.
-        path: The file.
+        document: The file.
         line: The line of its key, from 1.
         nested: The keys below it, where its own line has no value.
     """
 
-    __slots__ = ("line", "nested", "path", "text")
+    __slots__ = ("document", "line", "nested", "text")
 
-    def __init__(self, text: str, path: str, line: int, nested: dict[str, Entry] | None = None) -> None:
+    def __init__(
+        self, text: str, document: Document, line: int, nested: dict[str, Entry] | None = None
+    ) -> None:
         self.text = text
-        self.path = path
+        self.document = document
         self.line = line
         self.nested = nested or {}
 
     @property
     def where(self) -> str:
         """File and line, for errors."""
-        return f"{self.path}:{self.line}"
+        return f"{self.document.path}:{self.line}"
 
     def __repr__(self) -> str:
         return f"<entry {self.where}>"
@@ -97,25 +101,20 @@ class Section:
 
     Attributes:
         name: What stands in its brackets.
-        path: The file.
+        document: The file.
         line: Its first line, from 1.
         entries: Its keys, in lower case.
         broken: The first line of it that is no `key = value`, or 0.
     """
 
-    __slots__ = ("broken", "entries", "line", "name", "path")
+    __slots__ = ("broken", "document", "entries", "line", "name")
 
-    def __init__(self, name: str, path: str, line: int) -> None:
+    def __init__(self, name: str, document: Document, line: int) -> None:
         self.name = name
-        self.path = path
+        self.document = document
         self.line = line
         self.entries: dict[str, Entry] = {}
         self.broken = 0
-
-    @property
-    def where(self) -> str:
-        """File and line, for errors."""
-        return f"{self.path}:{self.line}"
 
     def check(self) -> None:
         """Make sure that all of it could be read.
@@ -125,7 +124,8 @@ class Section:
         """
         if self.broken:
             raise GenericError(
-                f"Generic S3 error: {self.path}:{self.broken}: the line, in [{self.name}], is no 'key = value'"
+                f"Generic S3 error: {self.document.path}:{self.broken}: the line, in [{self.name}], is no "
+                "'key = value'"
             )
 
 
@@ -137,15 +137,17 @@ class Document:
         preamble: What stands before any section.
         sections: By name, in the order in which they first appear.
         open_to_all: Whether every user of the machine may read it.
+        signature: What the file looked like when it was read; None for one that was not there.
     """
 
-    __slots__ = ("open_to_all", "path", "preamble", "sections")
+    __slots__ = ("open_to_all", "path", "preamble", "sections", "signature")
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.preamble = Section("", path, 0)
+        self.preamble = Section("", self, 0)
         self.sections: dict[str, Section] = {}
         self.open_to_all = False
+        self.signature: Signature | None = None
 
 
 class Profile:
@@ -316,18 +318,19 @@ def profile_of(name: str, places: Places | None = None) -> Profile:
 
 
 def signature_of(path: str) -> Signature | None:
-    """Return what changes with a file's contents: time, size, inode and device; None if it is not there."""
+    """Return what a file looks like now; None if it is not there."""
     try:
-        return _signature(os.stat(path))  # noqa: PTH116 - pathlib costs too much
+        return signature(os.stat(path))  # noqa: PTH116 - pathlib costs too much
     except (OSError, ValueError):
         return None
 
 
-def _signature(status: os.stat_result) -> Signature:
+def signature(status: os.stat_result) -> Signature:
+    """Return what changes with a file's contents: time, size, inode and device."""
     return status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev
 
 
-_kept: dict[tuple[str, bool], tuple[Signature, Document]] = {}
+_kept: dict[tuple[str, bool], Document] = {}
 
 
 def load(path: str, *, plain: bool = False) -> Document:
@@ -342,8 +345,8 @@ def load(path: str, *, plain: bool = False) -> Document:
         GenericError: It cannot be read.
     """
     kept = _kept.get((path, plain))
-    if kept is not None and kept[0] == signature_of(path):
-        return kept[1]
+    if kept is not None and kept.signature == signature_of(path):
+        return kept
     found = read(path)
     if found is None:
         _kept.pop((path, plain), None)
@@ -351,8 +354,9 @@ def load(path: str, *, plain: bool = False) -> Document:
     data, status = found
     document = parse(path, data.decode("utf-8-sig", "replace"), plain=plain)
     document.open_to_all = bool(status.st_mode & stat.S_IROTH)
+    document.signature = signature(status)
     if time() - status.st_mtime > FRESH_SECONDS:
-        _kept[path, plain] = _signature(status), document
+        _kept[path, plain] = document
     return document
 
 
@@ -371,13 +375,12 @@ def read(path: str, what: str = "the file") -> tuple[bytes, os.stat_result] | No
     Raises:
         GenericError: It cannot be read, is no regular file, or too large.
     """
-    for _ in range(READ_TRIES):
-        found = _read_once(path, what)
-        if found is None:
-            return None
-        if signature_of(path) == _signature(found[1]):
+    found = _read_once(path, what)
+    for _ in range(READ_TRIES - 1):
+        if found is None or signature_of(path) == signature(found[1]):
             break
         sleep(PAUSE_SECONDS)
+        found = _read_once(path, what)
     return found
 
 
@@ -400,7 +403,7 @@ def _read_once(path: str, what: str) -> tuple[bytes, os.stat_result] | None:
             if size > LIMIT:
                 raise _unreadable(path, what, "it is larger than 1 MiB")
     except OSError as error:
-        raise _unreadable(path, what, error.strerror) from None
+        raise _unreadable(path, what, str(error.strerror)) from None
     finally:
         os.close(descriptor)
     return b"".join(pieces), status
@@ -444,7 +447,7 @@ def parse(path: str, text: str, *, plain: bool = False) -> Document:
         indent, key = depth, ""
         end = word.rfind("]")
         if word[0] == "[" and end > 1:
-            section = document.sections.setdefault(word[1:end], Section(word[1:end], path, number))
+            section = document.sections.setdefault(word[1:end], Section(word[1:end], document, number))
             continue
         name, value = _split(word)
         if name:
@@ -473,7 +476,7 @@ def _entry(section: Section, lines: list[tuple[int, str]], *, plain: bool) -> En
         for at, line in lines[1:]:
             name, mark, value = line.partition("=")
             if mark:
-                nested[name.strip()] = Entry(value.strip(), section.path, at)
+                nested[name.strip()] = Entry(value.strip(), section.document, at)
             elif line:
                 section.broken = section.broken or at
-    return Entry(text, section.path, number, nested)
+    return Entry(text, section.document, number, nested)

@@ -11,12 +11,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from s3ext._credentials.files import Signature
+
 __all__ = ["Keys", "Nothing", "from_document", "parse_moment"]
 
 # RFC 3339, section 5.6, with a few things that are written in its place: `UTC` at the end (the cache of
 # `aws sso login` once did), no zone, an offset without its colon, a comma before the fraction (ISO 8601).
 _MOMENT = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))? ?(?:([Zz]|UTC)|([+-])(\d\d):?(\d\d))?", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))? ?(?:([Zz]|UTC)|([+-])(\d\d):?(\d\d))?",
+    re.ASCII,
 )
 
 
@@ -33,10 +36,11 @@ class Keys:
         token: The session token, or None.
         expires_at: When they end, with its time zone; None for never.
         source: Where they come from, without secrets: `"profile 'x' in /home/me/.aws/credentials:3"`.
-        path: The file that they were read from and that may be replaced; None if they are no file's.
+        path: The file that they stand in and that may be replaced; None if they stand in none.
+        signature: What the file looked like when it was read.
     """
 
-    __slots__ = ("expires_at", "key_id", "path", "secret", "source", "token")
+    __slots__ = ("expires_at", "key_id", "path", "secret", "signature", "source", "token")
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Keys:
         *,
         expires_at: datetime | None = None,
         path: str | None = None,
+        signature: Signature | None = None,
     ) -> None:
         self.key_id = key_id
         self.secret = secret
@@ -54,6 +59,12 @@ class Keys:
         self.expires_at = expires_at
         self.source = source
         self.path = path
+        self.signature = signature
+
+    def same_as(self, other: Keys | None) -> bool:
+        """Tell whether these are the keys of another answer again."""
+        mine = (self.key_id, self.secret, self.token)
+        return other is not None and mine == (other.key_id, other.secret, other.token)
 
     def __repr__(self) -> str:
         return f"Keys({self.source}, expires_at={self.expires_at})"
@@ -62,9 +73,9 @@ class Keys:
 def parse_moment(text: str) -> datetime:
     """Read a moment of RFC 3339: `2026-11-30T12:00:00.5Z`, `2026-11-30 13:00:00+01:00`.
 
-    `T`, `t` or a space stands between date and time, `Z`, `z` or an offset at the end. Without a zone it is UTC,
-    as all that writes such files means it (htslib refuses such a moment, and never refreshes). A leap second
-    is the second after it.
+    `T`, `t` or a space stands between date and time, `Z`, `z` or an offset at the end. Without a zone it is
+    UTC, as all that writes such files means it (htslib refuses such a moment, and never refreshes). A leap
+    second is the second after it.
 
     Raises:
         ValueError: It is none.
@@ -92,7 +103,12 @@ def from_document(said: Mapping[str, object], source: str, token: str = "Token")
         GenericError: One is missing or no text; it says which, and no value.
     """
     words: list[str] = []
-    for name, needed in (("AccessKeyId", True), ("SecretAccessKey", True), (token, False), ("Expiration", False)):
+    for name, needed in (
+        ("AccessKeyId", True),
+        ("SecretAccessKey", True),
+        (token, False),
+        ("Expiration", False),
+    ):
         value = said.get(name)
         if value is None and not needed:
             value = ""

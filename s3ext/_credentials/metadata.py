@@ -4,8 +4,8 @@
     GET  /latest/meta-data/iam/security-credentials/          the name of the instance's role
     GET  /latest/meta-data/iam/security-credentials/<role>    its keys
 
-(AWS, "Use the Instance Metadata Service".) Elsewhere than on an instance nobody answers: one try, one second. On
-one that has answered before, or that is only busy, there are more, with waits drawn by lot, so that a hundred
+(AWS, "Use the Instance Metadata Service".) Elsewhere than on an instance nobody answers: one try, one second.
+Where it has answered before, or is only busy, there are more, with waits drawn by lot, so that a hundred
 workers that start together do not ask together again.
 
 Where it is: metadata_endpoint, AWS_EC2_METADATA_SERVICE_ENDPOINT or the profile's
@@ -99,7 +99,9 @@ def _url(context: Context) -> tuple[str, str]:
 def _token(client: Client, *, fallback: bool) -> tuple[tuple[str, str], ...]:
     """Begin a session of version 2; the header for all requests in it, none for version 1."""
     try:
-        answer = _ask(client, "PUT", "latest/api/token", (("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS),))
+        answer = _ask(
+            client, "PUT", "latest/api/token", (("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS),)
+        )
     except RequestTimeoutError:
         if fallback:
             return ()
@@ -126,17 +128,18 @@ def _ask(client: Client, method: str, path: str, headers: tuple[tuple[str, str],
     global _answered  # noqa: PLW0603 - one for the process
     from s3ext._credentials.services import ask  # noqa: PLC0415 - see find
 
-    for left in reversed(range(TRIES)):
+    turn = 0
+    while True:
+        last = turn == TRIES - 1
         try:
             answer = ask(client, method, path, headers=headers, limit_ms=LIMIT_MS)
         except BaseError:
-            if not _answered or not left:
+            if last or not _answered:
                 raise
         else:
             _answered = True
-            if answer.status < 500 and answer.status != 429:
-                break
-        if left:
-            # Not a secret's: `random` will do.
-            sleep(random.uniform(0, WAIT_SECONDS * 2 ** (TRIES - 1 - left)))  # noqa: S311
-    return answer
+            if last or (answer.status < 500 and answer.status != 429):
+                return answer
+        # Nothing secret is drawn: `random` will do.
+        sleep(random.uniform(0, WAIT_SECONDS * 2**turn))  # noqa: S311
+        turn += 1

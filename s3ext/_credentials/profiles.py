@@ -1,14 +1,14 @@
 """A profile's keys: which of its ways counts, and the keys that simply stand in a file.
 
 The order is botocore's: a role by web identity or by other keys, SSO, keys in the credentials file,
-credential_process, keys in the config file; then s3cfg. What a profile begins it must finish: half a pair or a
-role that cannot be assumed is an error, and no reason to look elsewhere.
+credential_process, keys in the config file; then s3cfg. What a profile begins it must finish: half a pair or
+a role that cannot be assumed is an error, and no reason to look elsewhere.
 """
 
 from __future__ import annotations
 
 from s3ext._credentials.assume_role import assume
-from s3ext._credentials.files import load, read
+from s3ext._credentials.files import read, signature
 from s3ext._credentials.keys import Keys, Nothing, parse_moment
 from s3ext._credentials.web_identity import of_profile as find_web_identity
 from s3ext.exceptions import GenericError
@@ -82,7 +82,7 @@ def find_awssecret(context: Context) -> Keys:
         raise GenericError(f"{path} must hold two words, id and secret; it has {len(words)}")
     if found[1].st_mode & 0o004:
         _warn(path)
-    return Keys(words[0], words[1], None, path, path=path)
+    return Keys(words[0], words[1], None, path, path=path, signature=signature(found[1]))
 
 
 def _of_profile(context: Context, profile: Profile, asked: tuple[str, ...]) -> Keys | None:
@@ -98,7 +98,9 @@ def _of_profile(context: Context, profile: Profile, asked: tuple[str, ...]) -> K
         source = context.profile(name)
         line = (*asked, profile.name)
         if not source.found:
-            raise GenericError(f"profile {profile.name!r} has the source_profile {name!r}, which is in no file")
+            raise GenericError(
+                f"profile {profile.name!r} has the source_profile {name!r}, which is in no file"
+            )
         if name in line and not (name == profile.name and _static(source)):
             raise GenericError(f"the profiles {' -> '.join((*line, name))} are in a ring of source_profile")
         # Keys of its own come before its role: they are what the one who named it means.
@@ -142,15 +144,17 @@ def _in_file(entries: Mapping[str, Entry], names: tuple[str, str, str], profile:
     if key_id is None or secret is None:
         lacks = names[1] if secret is None else names[0]
         raise GenericError(f"{half.where}: profile {profile.name!r} has no {lacks} beside it")
-    if load(key_id.path, plain=key_id.path == profile.places[2]).open_to_all:
-        _warn(key_id.path)
+    document = key_id.document
+    if document.open_to_all:
+        _warn(document.path)
     return Keys(
         key_id.text,
         secret.text,
         None if token is None else token.text,
         f"profile {profile.name!r} in {key_id.where}",
         expires_at=_expiry(entries.get("expiry_time"), profile.name),
-        path=key_id.path,
+        path=document.path,
+        signature=document.signature,
     )
 
 

@@ -161,8 +161,8 @@ def amazon_url(name: str, region: str) -> str:
 def regional_url(context: Context, service: str, name: str, region: str | None = None) -> tuple[str, str]:
     """Find the URL of a service, as AWS's tools do: its variable, the profile's `services`, AWS's own.
 
-    The general AWS_ENDPOINT_URL is for the store alone, as in obstore: a token that is good at AWS must not go to
-    another server because of it.
+    The general AWS_ENDPOINT_URL is for the store alone, as in obstore: a token that is good at AWS must not
+    go to another server because of it.
 
     Args:
         context: The search.
@@ -226,9 +226,7 @@ def ask_token_service(
         raise ProtocolError(f"{source}: the answer of {client.host} to {action} holds no keys") from None
 
 
-def _refusal(
-    answer: Answer, action: str, host: str, source: str, secret: str | None
-) -> UnauthenticatedError:
+def _refusal(answer: Answer, action: str, host: str, source: str, secret: str | None) -> UnauthenticatedError:
     said: dict[str, str] = {}
     for root in ("ErrorResponse", "Error"):
         try:

@@ -1,7 +1,7 @@
 """What a configuration says of the sources of credentials, for a store that was given no keys.
 
-It is part of the settings: stores that ask the same sources share a client. So it is compared by value, holds no
-secret, and is written down when the store is made: a later change of the environment moves no store.
+It is part of the settings: stores that ask the same sources share a client. So it is compared by value, holds
+no secret, and is written down when the store is made: a later change of the environment moves no store.
 """
 
 from __future__ import annotations
@@ -96,6 +96,4 @@ def sources_of(values: Values, environ: Mapping[str, str]) -> Sources:
     found = {name: values.get(name) for name in _OPTIONS}
     if values.source("metadata_endpoint") is None:
         found["metadata_endpoint"] = None  # other ways of saying it come before its default
-    return Sources(
-        {**found, "profile": profile, "profile_from": profile_from, "places": places_of(environ)}
-    )
+    return Sources({**found, "profile": profile, "profile_from": profile_from, "places": places_of(environ)})

@@ -4,8 +4,8 @@
     sso_session = s                      sso_start_url, sso_region
     sso_account_id, sso_role_name        (in the older form all four stand in the profile)
 
-The token is in ~/.aws/sso/cache, in a file named by the SHA-1 of the session's name, or of the start URL in the
-older form. A token of a session is renewed by its refresh token when it has less than 15 minutes left (as
+The token is in ~/.aws/sso/cache, in a file named by the SHA-1 of the session's name, or of the start URL in
+the older form. A token of a session is renewed by its refresh token when it has less than 15 minutes left (as
 botocore does), and the file is replaced, because a refresh token may be good for one use only. Where that
 cannot be, a person has to log in: the error says with which command.
 """
@@ -59,7 +59,9 @@ class Login:
         named = profile.get("sso_session")
         session = None if named is None else profile.sso_session(named.text)
         if named is not None and session is None:
-            raise GenericError(f"{named.where}: there is no [sso-session {named.text}] in {profile.places[1]}")
+            raise GenericError(
+                f"{named.where}: there is no [sso-session {named.text}] in {profile.places[1]}"
+            )
         self.profile = profile
         self.session = None if named is None else named.text
         self.start_url = self._need("sso_start_url", session)
@@ -82,7 +84,7 @@ class Login:
             raise GenericError(f"profile {self.profile.name!r} has no {key}")
         return entry.text
 
-    def error(self, why: str) -> UnauthenticatedError:
+    def refusal(self, why: str) -> UnauthenticatedError:
         """Make the exception for what only a person can mend."""
         return UnauthenticatedError(f"{why}; log in: aws sso login --profile {self.profile.name}")
 
@@ -105,7 +107,7 @@ def find(context: Context, profile: Profile) -> Keys:
         query=(("role_name", login.role), ("account_id", login.account)),
     )
     if answer.status == 401:
-        raise login.error("the token of the login was refused")
+        raise login.refusal("the token of the login was refused")
     if answer.status != 200:
         raise UnauthenticatedError(
             f"the role {login.role} of account {login.account} was refused with status {answer.status}",
@@ -129,12 +131,12 @@ def _token(context: Context, login: Login) -> str:
     """Return the login's token, renewed if it is near its end."""
     found = read(login.path, "the cache of the login")
     if found is None:
-        raise login.error("nobody has logged in")
+        raise login.refusal("nobody has logged in")
     try:
         kept = json.loads(found[0])
         token, ends = str(kept["accessToken"]), parse_moment(kept["expiresAt"])
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise login.error(f"{login.path} holds no token") from None
+        raise login.refusal(f"{login.path} holds no token") from None
     left = ends - datetime.now(UTC)
     if left > RENEW_BEFORE:
         return token
@@ -143,7 +145,7 @@ def _token(context: Context, login: Login) -> str:
         return renewed
     if left > timedelta():
         return token
-    raise login.error("the login has expired")
+    raise login.refusal("the login has expired")
 
 
 def _renew(context: Context, login: Login, kept: dict[str, Any]) -> str | None:
@@ -175,7 +177,7 @@ def _renew(context: Context, login: Login, kept: dict[str, Any]) -> str | None:
 
 
 def _replace(path: str, text: str) -> None:
-    """Replace a file at once, readable by its owner alone; where that cannot be, the token is good here alone."""
+    """Replace a file at once, readable by its owner alone; where that cannot be, only this process gains."""
     try:
         descriptor, fresh = tempfile.mkstemp(dir=os.path.dirname(path))  # noqa: PTH120 - as the other files
     except OSError:

@@ -88,19 +88,22 @@ def gateway(kind, names):
     return at(f"radosgw/test_{kind}", names)
 
 
-CHAIN = options(
-    "every_spelling_gives_the_canonical_key"
-    " an_unbuilt_source_of_credentials_matters_only_where_nothing_is_stronger"
-    " an_unbuilt_source_in_the_environment_fails_the_first_request_only"
-)
-"""Sources of credentials other than keys and providers: refused by name, in a later version built."""
+def chain(names):
+    """Name tests of the sources of credentials, besides that of where they are looked for."""
+    return [
+        *options(
+            "every_spelling_gives_the_canonical_key an_option_of_the_chain_changes_where_keys_are_looked_for"
+        ),
+        *at("credentials/test_sources", names),
+    ]
 
-ACCEPTED = options("every_spelling_gives_the_canonical_key obstore_has_every_spelling_too")
-"""Details of these sources: taken, shown, pickled."""
+
+WEB_IDENTITY = chain("web_identity_by_options_and_variables")
+CONTAINER = chain("a_container_by_a_path a_container_s_token_with_its_line_ends")
 
 KEYS = {
     "access_key_id": [
-        *options("static_keys_from_code_and_environment_are_combined_key_by_key an_empty_key_is_refused"),
+        *options("keys_of_code_and_environment_are_never_mixed an_empty_key_is_refused"),
         *gateway("signatures", "wrong_keys_are_refused_with_the_servers_code"),
     ],
     "secret_access_key": [
@@ -112,6 +115,11 @@ KEYS = {
         *at("python/test_credentials", "a_token_is_sent_and_signed"),
         *gateway("tokens", "calls_with_a_session_token"),
     ],
+    "profile": at(
+        "credentials/test_chain",
+        "a_profile_in_code_is_stronger_than_keys_of_the_environment"
+        " a_profile_that_is_in_no_file_is_an_error_and_nobody_else_s_keys_are_taken",
+    ),
     "region": options(
         "which_region_is_used obstore_signs_for_the_same_region regions a_bad_region_is_refused"
     ),
@@ -128,14 +136,18 @@ KEYS = {
     "endpoint_url_s3": options(
         "which_endpoint_is_used an_endpoint_in_code_is_not_redirected_by_the_environment_unlike_obstores"
     ),
+    "scheme": at(
+        "python/test_url",
+        "the_scheme_of_a_url_is_for_its_store_alone keys_a_profile_and_a_scheme_come_from_the_url",
+    ),
     "virtual_hosted_style_request": [
         *s3("requests_go_to_the_endpoints_path_in_both_styles"),
         *gateway("urls", "all_calls_go_to_virtual_hosts"),
         *options("a_bucket_that_no_host_can_carry_is_refused_for_virtual_hosting"),
     ],
     "s3_express": express("all_operations_go_in_one_session a_bucket_has_to_name_its_zone"),
-    "imdsv1_fallback": ACCEPTED,
-    "metadata_endpoint": ACCEPTED,
+    "imdsv1_fallback": chain("version_1_only_when_asked_for"),
+    "metadata_endpoint": chain("where_the_metadata_is an_instance_gives_keys_by_version_2"),
     "unsigned_payload": [
         *s3("bodies_are_signed_unless_they_are_left_out"),
         *gateway(
@@ -148,13 +160,13 @@ KEYS = {
         *options("an_unknown_checksum_is_refused"),
     ],
     "verify_checksums": checksums("what_is_read_is_verified wrong_bytes_are_a_checksum_error"),
-    "container_credentials_relative_uri": CHAIN,
-    "container_credentials_full_uri": CHAIN,
-    "container_authorization_token_file": CHAIN,
-    "web_identity_token_file": CHAIN,
-    "role_arn": CHAIN,
-    "role_session_name": ACCEPTED,
-    "endpoint_url_sts": ACCEPTED,
+    "container_credentials_relative_uri": CONTAINER,
+    "container_credentials_full_uri": CONTAINER,
+    "container_authorization_token_file": CONTAINER,
+    "web_identity_token_file": WEB_IDENTITY,
+    "role_arn": WEB_IDENTITY,
+    "role_session_name": WEB_IDENTITY,
+    "endpoint_url_sts": WEB_IDENTITY,
     "skip_signature": [
         *s3("without_a_signature_there_is_no_header_of_amazons"),
         *operations("a_public_bucket_needs_no_credentials_but_a_signed_url_does"),
@@ -369,6 +381,16 @@ PUBLIC = {
             "urls", "signed_urls_do_what_they_are_for an_expired_url_is_refused a_changed_url_is_refused"
         ),
     ],
+    "open": at(
+        "python/test_open",
+        "a_binary_file_does_what_pythons_does a_text_file_does_what_pythons_does"
+        " a_profile_of_the_url_gives_the_keys a_mode_that_is_none_is_refused_as_by_python",
+    ),
+    "ObjectWriter": at(
+        "python/test_open",
+        "what_is_written_is_there_whole_or_not_at_all a_closed_writer_is_as_pythons"
+        " what_exists_is_not_created_again a_file_that_is_dropped_makes_no_object",
+    ),
     "open_reader": files("a_read_gives_as_many_bytes_as_were_asked_for positions_are_as_in_files"),
     "open_writer": files("less_than_a_buffer_is_one_request more_goes_in_parts_of_a_buffer"),
     "ReadableFile": files(

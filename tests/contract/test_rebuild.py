@@ -46,11 +46,12 @@ VALUES = {
     "http2_max_frame_size": 20000,
     "proxy_url": "http://host:1",
     "default_headers": {"X-One": "1"},
+    "scheme": "http",
     "lane": "curl",
     "part_size": 1 << 20,
     "concurrency": 8,
 }
-OURS = {"profile", "raw_keys", "verify_checksums", "lane", "part_size", "concurrency"}
+OURS = {"profile", "raw_keys", "scheme", "verify_checksums", "lane", "part_size", "concurrency"}
 RETRY = {
     "max_retries": 3,
     "retry_timeout": timedelta(seconds=61),

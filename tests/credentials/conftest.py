@@ -8,7 +8,9 @@ import random
 import pytest
 
 from s3ext._credentials import files, metadata, profiles
+from tests.conftest import serve
 from tests.credentials.services import Services
+from tests.server import VerifyingServer
 
 
 class Home:
@@ -32,6 +34,12 @@ class Home:
         """Set variables of the environment."""
         for name, value in variables.items():
             self.monkeypatch.setenv(name, str(value))
+
+
+@pytest.fixture
+def server():
+    """A server that takes small parts; at the end nothing may be wrong."""
+    yield from serve(VerifyingServer(min_part_size=0))
 
 
 @pytest.fixture

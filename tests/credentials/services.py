@@ -1,7 +1,9 @@
-"""The services that give keys out, in one small server: STS, SSO and its OIDC, a container's agent, an instance.
+"""The services that give keys out, in one small server: STS, SSO and its OIDC, a container's agent, an
+instance.
 
-Whatever they give is made known to the verifying server, so that a program which gets keys here and signs with them
-there is right from end to end. What was asked is in `requests`; how it is answered can be changed in `answers`.
+Whatever they give is made known to the verifying server, so that a program which gets keys here and signs
+with them there is right from end to end. What was asked is in `requests`; how it is answered can be changed
+in `answers`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class Services:
     """A server of all these services.
 
     Attributes:
-        answers: By path (of STS by action), in place of what they say: `(status, body)`, or what makes it from a
+        answers: By path (of STS by action), in place of what they say: `(status, body)`, or what makes it
+        from a
             request.
         requests: All of them.
         life: How long keys are good.
@@ -64,7 +67,7 @@ class Services:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_PUT = do_POST = do_GET
+            do_PUT = do_POST = do_GET  # noqa: N815 - http.server's names
 
             def log_message(self, *_):
                 pass
@@ -103,23 +106,21 @@ class Services:
 
     def answer(self, request):
         self.requests.append(request)
-        name = request.form.get("Action") or request.path
-        if name in self.answers:
-            answer = self.answers[name]
-            return answer(request) if callable(answer) else answer
-        if "Action" in request.form:
-            return self.sts(request.form["Action"])
-        if request.path == "/latest/api/token":
-            return 200, "canary-imds-token"
-        if request.path == "/latest/meta-data/iam/security-credentials/":
-            return 200, "my-role\n"
-        if request.path in {"/latest/meta-data/iam/security-credentials/my-role", "/container"}:
+        action = request.form.get("Action")
+        answer = self.answers.get(action or request.path)
+        if answer is None:
+            answer = self.sts(action) if action else self.usual(request.path)
+        return answer(request) if callable(answer) else answer
+
+    def usual(self, path):
+        roles = "/latest/meta-data/iam/security-credentials/"
+        if path in {f"{roles}my-role", "/container"}:
             return 200, self.document()
-        if request.path == "/federation/credentials":
+        if path == "/federation/credentials":
             return self.federation()
-        if request.path == "/token":
-            return 200, {"accessToken": "canary-new-login", "expiresIn": 28800, "refreshToken": "canary-new-refresh"}
-        return 404, "there is nothing here"
+        login = {"accessToken": "canary-new-login", "expiresIn": 28800, "refreshToken": "canary-new-refresh"}
+        texts = {"/latest/api/token": "canary-imds-token", roles: "my-role\n", "/token": login}
+        return (200, texts[path]) if path in texts else (404, "there is nothing here")
 
     def document(self, token="Token"):
         name, secret, session, end = self.keys()

@@ -6,13 +6,16 @@ import copy
 import os
 import pickle
 import time
+from datetime import timedelta
 
 import pytest
 
 from s3ext._clients import client_for
 from s3ext._credentials.chain import STEPS, Chain
 from s3ext.exceptions import UnauthenticatedError
+from s3ext.store import S3Store
 from tests.credentials.tools import connect, run_script, section, source_of
+from tests.server import REGION, VerifyingServer
 
 WEB, ROLE = "canary-web-token", "arn:aws:iam::123456789012:role/r"
 
@@ -133,7 +136,9 @@ def test_a_profile_that_is_in_no_file_is_an_error_and_nobody_else_s_keys_are_tak
     if not options:
         home.set(**{way_to_ask: "nobody"})
     label = "profile" if options else way_to_ask
-    with pytest.raises(UnauthenticatedError, match=rf"no profile 'nobody' \({label}\) in .*{home.path}/.s3cfg"):
+    with pytest.raises(
+        UnauthenticatedError, match=rf"no profile 'nobody' \({label}\) in .*{home.path}/.s3cfg"
+    ):
         connect(server, **options).head("k")
     assert not services.requests
 
@@ -204,7 +209,7 @@ def test_keys_of_the_environment_with_an_end_are_the_chain_s_and_read_again(home
     store.put("k", b"again")
     server.take_errors()
     home.set(AWS_CREDENTIAL_EXPIRATION="tomorrow")
-    with pytest.raises(UnauthenticatedError, match="AWS_CREDENTIAL_EXPIRATION is 'tomorrow': .*RFC 3339"):
+    with pytest.raises(UnauthenticatedError, match=r"AWS_CREDENTIAL_EXPIRATION is 'tomorrow': .*RFC 3339"):
         connect(server, user_agent="other").head("k")
 
 
@@ -328,7 +333,9 @@ def test_who_may_read_the_secrets_is_looked_at_once(home, server, services):
     path = home.write("credentials", section("default", services.keys()[:3]), 0o644)
     store = connect(server)
     client = client_for(store._settings, None)
-    with pytest.warns(UserWarning, match=f"every user of this machine may read the keys in {path}: chmod 600"):
+    with pytest.warns(
+        UserWarning, match=f"every user of this machine may read the keys in {path}: chmod 600"
+    ):
         client.provider()
     client.provider.begin_anew()
     client.provider()
@@ -363,3 +370,33 @@ def test_off_the_cloud_the_search_ends_soon(home, server):
         connect(server).head("k")
     assert time.monotonic() - begun < 5
 
+
+# ---- together with other things ----
+
+
+def test_urls_are_signed_with_keys_of_the_chain(home, server, services, way):
+    lay_container(home, services)
+    store = connect(server)
+    url = way(store, "sign", "GET", "k", timedelta(minutes=5))
+    assert services.given[0] in url
+    assert len(services.requests) == 1
+
+
+def test_sessions_of_s3_express_begin_with_keys_of_the_chain(home, services):
+    with VerifyingServer(buckets=("b--use1-az4--x-s3",), min_part_size=0) as server:
+        services.server = server
+        lay_container(home, services)
+        store = connect(server, "b--use1-az4--x-s3", s3_express=True)
+        store.put("k", b"data")
+        assert bytes(store.get("k").bytes()) == b"data"
+        assert len(services.requests) == 1
+        assert not server.errors
+
+
+def test_a_store_by_url_may_have_a_profile(home, server, services):
+    lay_profile(home, services)
+    home.write("credentials", section("mine", services.keys()[:3]))
+    store = S3Store.from_url(
+        f"{server.url}/bucket", profile="mine", region=REGION, client_options={"allow_http": True}
+    )
+    assert source_of(store).startswith("profile 'mine'")

@@ -42,7 +42,9 @@ ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 def plain(entries):
     """Write entries as botocore does."""
     return {
-        key: {name: below.text for name, below in entry.nested.items()} if entry.text[:1] == "\n" else entry.text
+        key: {name: below.text for name, below in entry.nested.items()}
+        if entry.text[:1] == "\n"
+        else entry.text
         for key, entry in entries.items()
     }
 
@@ -121,7 +123,10 @@ def test_no_text_makes_the_parser_fail(text, as_s3cfg):
 
 def test_what_comes_twice_is_no_error_and_the_last_counts():
     document = parse("f", "[a]\nx=1\nx=2\n[b]\ny=1\n[a]\nX=3\nz=4\n")
-    assert {name: entry.text for name, entry in document.sections["a"].entries.items()} == {"x": "3", "z": "4"}
+    assert {name: entry.text for name, entry in document.sections["a"].entries.items()} == {
+        "x": "3",
+        "z": "4",
+    }
     assert document.sections["a"].entries["x"].where == "f:7"
 
 

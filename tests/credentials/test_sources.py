@@ -55,7 +55,11 @@ def test_web_identity_by_options_and_variables(home, server, services, where):
 
 
 def test_the_token_of_web_identity_is_read_anew_for_each_exchange(home, server, services):
-    home.set(AWS_WEB_IDENTITY_TOKEN_FILE=home.write("web", "one"), AWS_ROLE_ARN=ROLE, AWS_ENDPOINT_URL_STS=services.url)
+    home.set(
+        AWS_WEB_IDENTITY_TOKEN_FILE=home.write("web", "one"),
+        AWS_ROLE_ARN=ROLE,
+        AWS_ENDPOINT_URL_STS=services.url,
+    )
     store = connect(server)
     store.put("k", b"1")
     home.write("web", "two")
@@ -70,7 +74,8 @@ def test_web_identity_of_a_profile(home, server, services):
     token = home.write("web", WEB)
     path = home.write(
         "config",
-        f"[profile p]\nweb_identity_token_file = {token}\nrole_arn = {ROLE}\nrole_session_name = s\nservices = x\n"
+        f"[profile p]\nweb_identity_token_file = {token}\nrole_arn = {ROLE}\nrole_session_name = s\n"
+        "services = x\n"
         f"[services x]\nsts =\n  endpoint_url = {services.url}\n",
     )
     assert source_of(connect(server, profile="p")) == f"web identity of profile 'p' in {path}:2, role {ROLE}"
@@ -88,7 +93,11 @@ def test_a_web_identity_without_its_token(home, server, services, contents, word
 
 
 def test_what_sts_refuses_is_told_without_the_token(home, server, services):
-    home.set(AWS_WEB_IDENTITY_TOKEN_FILE=home.write("web", WEB), AWS_ROLE_ARN=ROLE, AWS_ENDPOINT_URL_STS=services.url)
+    home.set(
+        AWS_WEB_IDENTITY_TOKEN_FILE=home.write("web", WEB),
+        AWS_ROLE_ARN=ROLE,
+        AWS_ENDPOINT_URL_STS=services.url,
+    )
     services.answers["AssumeRoleWithWebIdentity"] = refusal(400, "InvalidIdentityToken", f"bad token {WEB}!")
     error = refused(connect(server), r"refused: 400 InvalidIdentityToken bad token \*\*\*!")
     assert (error.__cause__.status, error.__cause__.code) == (400, "InvalidIdentityToken")
@@ -97,7 +106,11 @@ def test_what_sts_refuses_is_told_without_the_token(home, server, services):
 
 
 def test_http_for_sts_must_be_allowed(home, tls_server, services):
-    home.set(AWS_WEB_IDENTITY_TOKEN_FILE=home.write("web", WEB), AWS_ROLE_ARN=ROLE, AWS_ENDPOINT_URL_STS=services.url)
+    home.set(
+        AWS_WEB_IDENTITY_TOKEN_FILE=home.write("web", WEB),
+        AWS_ROLE_ARN=ROLE,
+        AWS_ENDPOINT_URL_STS=services.url,
+    )
     store = connect(tls_server, client_options={"allow_http": False})
     refused(store, f"endpoint_url_sts is {services.url}, and secrets would go in clear; .*allow_http")
     assert not services.requests
@@ -127,7 +140,10 @@ def test_a_role_is_assumed_with_the_keys_of_another_profile(home, server, servic
         "config", role(services, external_id="x:1", duration_seconds="900", role_session_name="mine")
     )
     source = source_of(connect(server, profile="r"))
-    assert source == f"role {ROLE} of profile 'r' in {path}:2, by profile 'base' in {home.path}/.aws/credentials:2"
+    assert (
+        source
+        == f"role {ROLE} of profile 'r' in {path}:2, by profile 'base' in {home.path}/.aws/credentials:2"
+    )
     (asked,) = services.requests
     assert asked.form == {
         "Action": "AssumeRole",
@@ -211,7 +227,10 @@ WRONG_ROLES = {
         role(None, "r", "source_profile = s\ncredential_source = Environment"),
         "needs one of source_profile and credential_source, not both",
     ),
-    "unknown profile": (role(None, "r", "source_profile = nobody"), "source_profile 'nobody', which is in no"),
+    "unknown profile": (
+        role(None, "r", "source_profile = nobody"),
+        "source_profile 'nobody', which is in no",
+    ),
     "without keys": (
         role(None, "r", "source_profile = s") + "[profile s]\nregion = r\n",
         "its source_profile 's' has no keys",
@@ -245,8 +264,12 @@ def test_a_role_that_is_refused(home, server, services):
     home.set(AWS_ENDPOINT_URL_STS=services.url)
     home.write("credentials", section("base", services.keys()[:3]))
     path = home.write("config", role(services))
-    services.answers["AssumeRole"] = refusal(403, "AccessDenied", "User is not authorized to perform: sts:AssumeRole")
-    refused(connect(server, profile="r"), rf"role {ROLE} of profile 'r' in {path}:2.*403 AccessDenied User is not")
+    services.answers["AssumeRole"] = refusal(
+        403, "AccessDenied", "User is not authorized to perform: sts:AssumeRole"
+    )
+    refused(
+        connect(server, profile="r"), rf"role {ROLE} of profile 'r' in {path}:2.*403 AccessDenied User is not"
+    )
 
 
 def test_a_role_of_moto_s_sts(home, server):
@@ -316,13 +339,18 @@ PROGRAMS = {
         "has no SecretAccessKey",
     ),
     "expiration": (
-        "print(json.dumps({'Version': 1, 'AccessKeyId': 'A', 'SecretAccessKey': 'canary', 'Expiration': 'soon'}))",
+        (
+            "print(json.dumps({'Version': 1, 'AccessKeyId': 'A', 'SecretAccessKey': 'canary',"
+            " 'Expiration': 'soon'}))"
+        ),
         "an Expiration of 'soon'",
     ),
     "expired": (
-        "print(json.dumps({'Version': 1, 'AccessKeyId': 'A', 'SecretAccessKey': 'canary',"
-        " 'Expiration': '2020-01-01T00:00:00Z'}))",
-        "have ended at 2020-01-01T00:00:00Z",
+        (
+            "print(json.dumps({'Version': 1, 'AccessKeyId': 'A', 'SecretAccessKey': 'canary',"
+            " 'Expiration': '2020-01-01T00:00:00Z'}))"
+        ),
+        r"ended at 2020-01-01 00:00:00\+00:00",
     ),
     "too much": ("print('x' * (1 << 21)); time.sleep(30)", "or printed over 1 MiB"),
     "hangs": ("time.sleep(30)", "did not end within 1 s"),
@@ -372,9 +400,15 @@ LEGACY = SESSION.replace("sso_session = my session\n", "").replace("[sso-session
 def lay_login(home, services, config=SESSION, *, left=timedelta(hours=2), **more):
     """Write a profile and what `aws sso login` leaves."""
     home.set(AWS_ENDPOINT_URL_SSO=services.url, AWS_ENDPOINT_URL_SSO_OIDC=services.url)
-    home.write("config", config.replace("[sso-session my", '[sso-session "my').replace("session]", 'session"]'))
+    home.write(
+        "config", config.replace("[sso-session my", '[sso-session "my').replace("session]", 'session"]')
+    )
     name = "my session" if config is SESSION else "https://x.awsapps.com/start"
-    kept = {"accessToken": "canary-login", "expiresAt": f"{datetime.now(UTC) + left:%Y-%m-%dT%H:%M:%SZ}", **more}
+    kept = {
+        "accessToken": "canary-login",
+        "expiresAt": f"{datetime.now(UTC) + left:%Y-%m-%dT%H:%M:%SZ}",
+        **more,
+    }
     return home.write(f".aws/sso/cache/{hashlib.sha1(name.encode()).hexdigest()}.json", json.dumps(kept))
 
 
@@ -467,7 +501,9 @@ def test_other_ways_a_login_may_be_wrong(home, server, services):
 
 def test_a_container_by_a_path(home, server, services, monkeypatch):
     monkeypatch.setattr(container, "AGENT", services.url)
-    home.set(AWS_CONTAINER_CREDENTIALS_RELATIVE_URI="/container?id=a%2Fb&x", AWS_CONTAINER_CREDENTIALS_FULL_URI="x")
+    home.set(
+        AWS_CONTAINER_CREDENTIALS_RELATIVE_URI="/container?id=a%2Fb&x", AWS_CONTAINER_CREDENTIALS_FULL_URI="x"
+    )
     source_of(connect(server))
     (asked,) = services.requests
     assert (asked.path, asked.query) == ("/container", {"id": "a/b"})
@@ -514,7 +550,9 @@ def test_which_hosts_a_container_s_url_may_name(uri, allowed):
     if allowed:
         container._check_host(parts.scheme, parts.hostname, "it")
     else:
-        with pytest.raises(exceptions.GenericError, match=r"it names the host '.*' without TLS; only loopback"):
+        with pytest.raises(
+            exceptions.GenericError, match=r"it names the host '.*' without TLS; only loopback"
+        ):
             container._check_host(parts.scheme, parts.hostname, "it")
 
 
@@ -603,7 +641,10 @@ def test_an_instance_without_a_role(home, server, services, roles):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ((200, {"Code": "AssumeRoleUnauthorizedAccess"}), r"role 'my-role': there are no keys for it \(status 200\)"),
+        (
+            (200, {"Code": "AssumeRoleUnauthorizedAccess"}),
+            r"role 'my-role': there are no keys for it \(status 200\)",
+        ),
         ((404, {}), r"there are no keys for it \(status 404\)"),
         ((200, "canary"), "is no JSON object"),
         ((400, "canary"), "answered with status 400"),
@@ -677,7 +718,7 @@ def test_workers_that_begin_together_are_all_served(home, services, server):
             if child == 0:
                 status = 1
                 try:
-                    S3Store("bucket", endpoint={server.url!r}, region="us-east-1", allow_http=True).put(str(number), b"1")
+                    S3Store("bucket", endpoint={server.url!r}, allow_http=True).put(str(number), b"1")
                     status = 0
                 finally:
                     os._exit(status)

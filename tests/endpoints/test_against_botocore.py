@@ -127,7 +127,9 @@ def test_path_style(bucket, region, flags):
     assert ours(bucket, region, **options_of(None, flags - {"accelerate"})) == theirs(
         bucket, region, style="path", flags=flags - {"accelerate"}
     )
-    assert ours(bucket, region, **options_of("path", flags)) == theirs(bucket, region, style="path", flags=flags)
+    assert ours(bucket, region, **options_of("path", flags)) == theirs(
+        bucket, region, style="path", flags=flags
+    )
 
 
 @cases
@@ -332,7 +334,9 @@ def test_a_presigned_url_is_that_of_boto3(bucket, options, config, key):
         S3Store(bucket, region="eu-west-1", **KEYS, **options).sign("GET", key, timedelta(minutes=1))
     )
     assert (found.netloc, found.path) == (expected.netloc, expected.path)
-    scopes = [urllib.parse.parse_qs(url.query)["X-Amz-Credential"][0].split("/", 2)[2] for url in (found, expected)]
+    scopes = [
+        urllib.parse.parse_qs(url.query)["X-Amz-Credential"][0].split("/", 2)[2] for url in (found, expected)
+    ]
     assert scopes[0] == scopes[1]
 
 
@@ -386,15 +390,31 @@ def test_a_multi_region_access_point_is_refused_because_it_needs_sigv4a():
     ("bucket", "options", "words"),
     [
         ("b", {"use_accelerate_endpoint": True, "use_fips_endpoint": True}, ["accelerate", "fips"]),
-        ("b", {"use_accelerate_endpoint": True, "addressing_style": "path"}, ["accelerate", "addressing_style"]),
+        (
+            "b",
+            {"use_accelerate_endpoint": True, "addressing_style": "path"},
+            ["accelerate", "addressing_style"],
+        ),
         (
             "b",
             {"use_accelerate_endpoint": True, "virtual_hosted_style_request": False},
             ["accelerate", "virtual_hosted_style_request"],
         ),
-        ("b", {"use_accelerate_endpoint": True, "endpoint": "https://h"}, ["use_accelerate", "endpoint names one"]),
-        ("b", {"use_fips_endpoint": True, "endpoint": "https://h"}, ["use_fips_endpoint", "endpoint names one"]),
-        ("b", {"use_dualstack_endpoint": True, "endpoint": "https://h"}, ["use_dualstack", "endpoint names one"]),
+        (
+            "b",
+            {"use_accelerate_endpoint": True, "endpoint": "https://h"},
+            ["use_accelerate", "endpoint names one"],
+        ),
+        (
+            "b",
+            {"use_fips_endpoint": True, "endpoint": "https://h"},
+            ["use_fips_endpoint", "endpoint names one"],
+        ),
+        (
+            "b",
+            {"use_dualstack_endpoint": True, "endpoint": "https://h"},
+            ["use_dualstack", "endpoint names one"],
+        ),
         ("a.b", {"use_accelerate_endpoint": True}, ["accelerate", '"a.b"', "dots"]),
         ("a.b", {"addressing_style": "virtual"}, ["addressing_style", '"a.b"', "dots"]),
         ("A_b", {"addressing_style": "virtual"}, ["addressing_style", '"A_b"']),
@@ -405,13 +425,21 @@ def test_a_multi_region_access_point_is_refused_because_it_needs_sigv4a():
             {"addressing_style": "path", "virtual_hosted_style_request": True},
             ["addressing_style", "virtual_hosted_style_request"],
         ),
-        ("b", {"addressing_style": "virtual", "endpoint": "http://127.0.0.1"}, ["virtual|addressing", "address"]),
+        (
+            "b",
+            {"addressing_style": "virtual", "endpoint": "http://127.0.0.1"},
+            ["virtual|addressing", "address"],
+        ),
         (
             f"arn:aws:s3:us-west-2:{ACCOUNT}:accesspoint/p",
             {"region": "eu-west-1"},
             ["'us-west-2'", "'eu-west-1'", "use_arn_region"],
         ),
-        (f"arn:aws:s3:us-west-2:{ACCOUNT}:accesspoint/p", {"addressing_style": "path"}, ["addressing_style", "path"]),
+        (
+            f"arn:aws:s3:us-west-2:{ACCOUNT}:accesspoint/p",
+            {"addressing_style": "path"},
+            ["addressing_style", "path"],
+        ),
         (f"arn:aws:s3:us-west-2:{ACCOUNT}:accesspoint/p", {"signature_version": "v2"}, ["signature_version"]),
         ("n--use1-az4--x-s3", {"s3_express": True, "signature_version": "v2"}, ["signature_version"]),
         (

@@ -40,6 +40,8 @@ PLAN = "pure/test_plan.py::test_"
 XML = "pure/test_xml.py::test_"
 ASYNC = "python/test_async.py::test_"
 KEYS = "python/test_credentials.py::test_"
+FILES = "credentials/test_files.py::test_"
+CHAIN = "credentials/test_chain.py::test_"
 LIST = "python/test_list.py::test_"
 OPERATIONS = "python/test_operations.py::test_"
 OPTIONS = "python/test_options.py::test_"
@@ -410,7 +412,19 @@ CATALOGUE = {
             f"{SECRETS}the_command_line_and_the_environment_hold_no_secret",
         ),
     ),
-    55: Row("files of credentials in every bad state", (), "no file of credentials is read yet"),
+    55: Row(
+        "files of credentials in every bad state",
+        (
+            f"{FILES}what_is_no_file_is_an_error_that_names_it_and_never_waits",
+            f"{FILES}what_is_missing_is_as_if_empty",
+            f"{FILES}what_comes_twice_is_no_error_and_the_last_counts",
+            f"{FILES}a_byte_order_mark_is_no_part_of_a_name",
+            f"{FILES}a_file_that_is_written_while_it_is_read_is_read_again",
+            f"{FILES}many_threads_may_load_a_file_that_is_replaced",
+            f"{CHAIN}a_broken_source_is_an_error_with_its_place_and_nobody_else_is_asked",
+            f"{CHAIN}who_may_read_the_secrets_is_looked_at_once",
+        ),
+    ),
     56: Row(
         "Ctrl-C wherever a call may stand",
         (

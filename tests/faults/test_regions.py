@@ -1,12 +1,16 @@
 """Wrong regions, redirects and clocks: what is corrected, once, and what never leaves for another host.
 
-AWS's names are led by a CONNECT proxy to the verifying server, which shows a certificate for them.
+AWS's names are led by a CONNECT proxy to the verifying server, which shows a certificate for them. What is
+learnt of a bucket is known to the whole process: so each test has buckets of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -24,14 +28,24 @@ from tests.server import (
 )
 
 TOKEN = "canary/session+token=="
+NUMBERS = itertools.count(1)
 
 
 class Cloud:
-    """A verifying server that answers to AWS's names, behind a proxy."""
+    """A verifying server that answers to AWS's names, behind a proxy.
+
+    Attributes:
+        west: A new bucket in us-west-2.
+        ireland: A new bucket in eu-west-1.
+    """
 
     def __init__(self, server, proxy):
         self.server = server
         self.proxy = proxy
+        number = next(NUMBERS)
+        self.west, self.ireland = f"west-{number}", f"ireland-{number}"
+        server.create_bucket(self.west, region="us-west-2")
+        server.create_bucket(self.ireland, region="eu-west-1")
 
     def store(self, bucket, region, **options):
         client = {"proxy_url": self.proxy.url, "root_certificate": self.server.tls.ca.read_text()}
@@ -52,8 +66,6 @@ class Cloud:
 @pytest.fixture
 def cloud():
     with VerifyingServer(tls=make_certificate(), min_part_size=0) as server:
-        server.create_bucket("west", region="us-west-2")
-        server.create_bucket("ireland", region="eu-west-1")
         with ForwardProxy({"*.amazonaws.com:443": server.port}) as proxy:
             yield Cloud(server, proxy)
         server.wait_idle()
@@ -69,12 +81,12 @@ STYLES = pytest.mark.parametrize("virtual", [False, True], ids=["path", "virtual
 @pytest.mark.smoke
 @STYLES
 def test_a_wrong_region_is_corrected_once_and_remembered(cloud, counters, way, virtual):
-    cloud.server.put("k", b"data", bucket="west")
-    store = cloud.store("west", "us-east-1", virtual_hosted_style_request=virtual)
+    cloud.server.put("k", b"data", bucket=cloud.west)
+    store = cloud.store(cloud.west, "us-east-1", virtual_hosted_style_request=virtual)
     for _ in range(3):
         assert bytes(way(way(store, "get", "k"), "bytes")) == b"data"
     assert [request.status for request in cloud.server.requests] == [301, 206, 206, 206]
-    bucket = "west." if virtual else ""
+    bucket = f"{cloud.west}." if virtual else ""
     east, west = f"{bucket}s3.us-east-1.amazonaws.com", f"{bucket}s3.us-west-2.amazonaws.com"
     assert cloud.hosts() == [east, west, west, west]
     assert counters() == {"retries": 1, "retries_other": 1}
@@ -83,32 +95,94 @@ def test_a_wrong_region_is_corrected_once_and_remembered(cloud, counters, way, v
 @STYLES
 @pytest.mark.parametrize("operation", ["put", "upload", "list", "head", "delete", "copy", "delete_many"])
 def test_every_operation_corrects_the_region(cloud, counters, way, virtual, operation):
-    cloud.server.put("k", b"data", bucket="ireland")
-    store = cloud.store("ireland", "us-east-1", virtual_hosted_style_request=virtual)
+    cloud.server.put("k", b"data", bucket=cloud.ireland)
+    store = cloud.store(cloud.ireland, "us-east-1", virtual_hosted_style_request=virtual)
     if operation == "put":
         way(store, "put", "new", b"fresh")
-        assert cloud.server.get("new", bucket="ireland").data == b"fresh"
+        assert cloud.server.get("new", bucket=cloud.ireland).data == b"fresh"
     elif operation == "upload":
         data = pattern(3 * PART + 1)
         way(store, "put", "new", data, use_multipart=True, chunk_size=PART)
-        assert b"".join(cloud.server.get("new", bucket="ireland").body.views(0, len(data))) == data
+        assert b"".join(cloud.server.get("new", bucket=cloud.ireland).body.views(0, len(data))) == data
     elif operation == "list":
         assert [meta["path"] for meta in store.list().collect()] == ["k"]
     elif operation == "head":
         assert way(store, "head", "k")["size"] == 4
     elif operation == "copy":
         way(store, "copy", "k", "k2")
-        assert cloud.server.keys("ireland") == ["k", "k2"]
+        assert cloud.server.keys(cloud.ireland) == ["k", "k2"]
     else:
         way(store, "delete", "k" if operation == "delete" else ["k", "other"])
-        assert cloud.server.keys("ireland") == []
+        assert cloud.server.keys(cloud.ireland) == []
     assert counters() == {"retries": 1, "retries_other": 1}
     assert all("eu-west-1" in host for host in cloud.hosts()[1:])
 
 
+@pytest.mark.smoke
+def test_all_stores_of_a_bucket_know_what_one_has_learnt(cloud, counters, way):
+    """In both styles, with other options, made before and afterwards."""
+    cloud.server.put("k", b"data", bucket=cloud.west)
+    before = cloud.store(cloud.west, "us-east-1", unsigned_payload=True)
+    first = cloud.store(cloud.west, "eu-west-1")
+    assert bytes(way(first, "get_range", "k", start=0, end=4)) == b"data"
+    after = cloud.store(cloud.west, "us-east-1", virtual_hosted_style_request=True)
+    for store in (before, after):
+        assert bytes(way(store, "get_range", "k", start=0, end=4)) == b"data"
+    assert [request.status for request in cloud.server.requests] == [301, 206, 206, 206]
+    assert "us-west-2" in after.sign("GET", "k", timedelta(minutes=1))
+    assert counters() == {"retries": 1, "retries_other": 1}
+    # What the store shows is what it was given.
+    assert after.config["region"] == "us-east-1"
+
+
+def test_what_is_learnt_of_a_bucket_is_no_news_of_another(cloud, way):
+    for bucket in (cloud.west, cloud.ireland):
+        cloud.server.put("k", b"data", bucket=bucket)
+        store = cloud.store(bucket, "us-east-1")
+        assert bytes(way(store, "get_range", "k", start=0, end=4)) == b"data"
+    assert [request.status for request in cloud.server.requests] == [301, 206, 301, 206]
+
+
+def test_a_bucket_that_moved_is_found_again(cloud, way):
+    """Deleted, and made anew in another region: all stores follow, at the price of one answer."""
+    cloud.server.put("k", b"data", bucket=cloud.west)
+    stores = [cloud.store(cloud.west, region) for region in ("us-east-1", "us-west-2")]
+    for region in ("us-west-2", "eu-west-1", "us-west-2"):
+        cloud.server.store.bucket(cloud.west).region = region
+        for store in stores:
+            assert bytes(way(store, "get_range", "k", start=0, end=4)) == b"data"
+    assert [request.status for request in cloud.server.requests] == [301, 206, 206] * 3
+
+
+def test_a_custom_endpoint_takes_no_lesson(cloud, server, way):
+    """A bucket of the same name elsewhere is another one."""
+    cloud.server.put("k", b"data", bucket=cloud.west)
+    way(cloud.store(cloud.west, "us-east-1"), "get_range", "k", start=0, end=4)
+    server.create_bucket(cloud.west)
+    server.put("k", b"mine", bucket=cloud.west)
+    assert bytes(way(connect(server, cloud.west), "get_range", "k", start=0, end=4)) == b"mine"
+
+
+@pytest.mark.fork
+def test_a_child_knows_what_its_parent_has_learnt(cloud, sync):
+    cloud.server.put("k", b"data", bucket=cloud.west)
+    store = cloud.store(cloud.west, "us-east-1")
+    sync(store, "get_range", "k", start=0, end=4)
+    child = os.fork()
+    if child == 0:
+        try:
+            same = bytes(store.get_range("k", start=0, end=4)) == b"data"
+            other = cloud.store(cloud.west, "eu-west-1", unsigned_payload=True)
+            same = same and bytes(other.get_range("k", start=0, end=4)) == b"data"
+        finally:
+            os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert [request.status for request in cloud.server.requests] == [301, 206, 206, 206]
+
+
 def test_a_crowd_corrects_the_region_together(cloud):
-    cloud.server.put("k", b"data", bucket="west")
-    store = cloud.store("west", "eu-west-1")
+    cloud.server.put("k", b"data", bucket=cloud.west)
+    store = cloud.store(cloud.west, "eu-west-1")
 
     async def main():
         return await asyncio.gather(*[store.get_range_async("k", start=0, end=4) for _ in range(12)])
@@ -118,10 +192,10 @@ def test_a_crowd_corrects_the_region_together(cloud):
 
 
 def test_the_region_of_an_error_document_is_taken_too(cloud, way):
-    cloud.server.put("k", b"data", bucket="west")
+    cloud.server.put("k", b"data", bucket=cloud.west)
     wrong = faults.s3_error("AuthorizationHeaderMalformed", elements={"Region": "us-west-2"})
     cloud.server.faults.add(Fault(wrong, times=1))
-    assert bytes(way(cloud.store("west", "us-east-1"), "get_range", "k", start=0, end=4)) == b"data"
+    assert bytes(way(cloud.store(cloud.west, "us-east-1"), "get_range", "k", start=0, end=4)) == b"data"
     assert cloud.hosts()[-1] == "s3.us-west-2.amazonaws.com"
 
 
@@ -137,7 +211,7 @@ def test_a_region_is_corrected_once_for_a_request(cloud, way):
 
     cloud.server.faults.add(Fault(faults.hook(elsewhere), times=None))
     with pytest.raises(exceptions.GenericError, match="region") as caught:
-        way(cloud.store("west", "us-east-1"), "get_range", "k", start=0, end=4)
+        way(cloud.store(cloud.west, "us-east-1"), "get_range", "k", start=0, end=4)
     assert (caught.value.status, caught.value.attempts) == (301, 2)
 
 
@@ -148,7 +222,7 @@ def test_a_region_is_corrected_once_for_a_request(cloud, way):
 def test_a_region_that_is_none_does_not_become_a_host(cloud, way, region):
     cloud.server.faults.add(Fault(faults.redirect(301, region=region), times=None))
     with pytest.raises(exceptions.GenericError) as caught:
-        way(cloud.store("west", "us-east-1"), "get_range", "k", start=0, end=4)
+        way(cloud.store(cloud.west, "us-east-1"), "get_range", "k", start=0, end=4)
     assert (caught.value.status, caught.value.attempts) == (301, 1)
     assert set(cloud.hosts()) == {"s3.us-east-1.amazonaws.com"}
     assert all(request.target == "s3.us-east-1.amazonaws.com:443" for request in cloud.proxy.requests)
@@ -209,11 +283,11 @@ def test_a_redirect_is_never_followed(server, counters, sync, status, operation)
 
 @pytest.mark.parametrize("region", [None, "us-west-2"])
 def test_a_redirect_from_aws_leads_to_aws_only(cloud, way, region):
-    cloud.server.put("k", b"data", bucket="west")
+    cloud.server.put("k", b"data", bucket=cloud.west)
     with VerifyingServer() as attacker:
-        action = faults.redirect(307, location=f"{attacker.url}/west/k", region=region)
+        action = faults.redirect(307, location=f"{attacker.url}/{cloud.west}/k", region=region)
         cloud.server.faults.add(Fault(action, times=1))
-        store = cloud.store("west", "us-east-1")
+        store = cloud.store(cloud.west, "us-east-1")
         if region is None:
             with pytest.raises(exceptions.GenericError):
                 way(store, "get_range", "k", start=0, end=4)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
@@ -229,6 +230,22 @@ def test_obstore_does_not_correct_the_region(server):
     with pytest.raises(errors().GenericError, match="incorrectly configured region"):
         theirs(server).head("k")
     assert len(server.requests) == 1
+
+
+def test_obstore_reads_no_files(monkeypatch, tmp_path):
+    (tmp_path / "config").write_text("[default]\nregion = eu-west-3\nendpoint_url = https://profile.test\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    store = obstore().S3Store("b", access_key_id="AK", secret_access_key="SK")
+    url = obstore("").sign(store, "GET", "k", timedelta(minutes=1))
+    assert url.startswith("https://s3.us-east-1.amazonaws.com/b/k?")
+    assert "%2Fus-east-1%2Fs3%2F" in url
+
+
+def test_obstore_knows_no_arns():
+    arn = "arn:aws:s3:us-west-2:123456789012:accesspoint/p"
+    store = obstore().S3Store(arn, access_key_id="AK", secret_access_key="SK", region="us-west-2")
+    url = obstore("").sign(store, "GET", "k", timedelta(minutes=1))
+    assert url.startswith(f"https://s3.us-west-2.amazonaws.com/{arn}/k?")
 
 
 def test_obstore_does_not_learn_the_clock(server):
@@ -728,8 +745,9 @@ def test_obstore_shows_all_of_its_bytes():
     assert len(repr(obstore("").Bytes(bytes(100_000)))) > 100_000
 
 
-def test_obstore_has_a_chain_of_credentials(server, tmp_path):
-    """Here that of a container: keys from a URL, with a token from a file."""
+@contextmanager
+def container_agent(server):
+    """Serve keys as the agent of a container does; the URL of it."""
 
     class Container(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -744,17 +762,63 @@ def test_obstore_has_a_chain_of_credentials(server, tmp_path):
             pass
 
     server.add_credential(ACCESS_KEY, SECRET_KEY, token=TOKEN)
-    server.put("k", b"data")
-    (tmp_path / "token").write_text("token")
     with HTTPServer(("127.0.0.1", 0), Container) as container:
         Thread(target=container.serve_forever, daemon=True).start()
-        store = obstore().S3Store(
-            "bucket",
-            endpoint=server.url,
-            region=REGION,
-            container_credentials_full_uri=f"http://127.0.0.1:{container.server_port}/keys",
-            container_authorization_token_file=str(tmp_path / "token"),
-            client_options={"allow_http": True},
-        )
-        assert bytes(store.get("k").bytes()) == b"data"
+        yield f"http://127.0.0.1:{container.server_port}/keys"
         container.shutdown()
+
+
+def in_a_container(module, server, url, token):
+    """Make a store that gets its keys from a container's agent."""
+    server.put("k", b"data")
+    return module.S3Store(
+        "bucket",
+        endpoint=server.url,
+        region=REGION,
+        container_credentials_full_uri=url,
+        container_authorization_token_file=str(token),
+        client_options={"allow_http": True},
+    )
+
+
+def test_obstore_panics_at_a_container_s_token_that_ends_its_line(server, tmp_path):
+    (tmp_path / "token").write_text("token")
+    with container_agent(server) as url:
+        store = in_a_container(obstore(), server, url, tmp_path / "token")
+        assert bytes(store.get("k").bytes()) == b"data"
+        (tmp_path / "token").write_text("token\n")
+        with pytest.raises(BaseException, match=r"InvalidHeaderValue"):
+            in_a_container(obstore(), server, url, tmp_path / "token").get("k")
+        store = in_a_container(s3ext.store, server, url, tmp_path / "token")
+        assert bytes(store.get("k").bytes()) == b"data"
+
+
+def test_obstore_takes_no_http_for_sts(server, tmp_path):
+    (tmp_path / "token").write_text("token")
+    store = obstore().S3Store(
+        "bucket",
+        endpoint=server.url,
+        region=REGION,
+        role_arn="arn",
+        web_identity_token_file=str(tmp_path / "token"),
+        endpoint_url_sts=server.url,
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=1)},
+    )
+    with pytest.raises(Exception, match="builder error"):
+        store.get("k")
+
+
+def test_obstore_knows_no_files_of_credentials(server, tmp_path, monkeypatch):
+    """It goes on to ask the instance."""
+    text = f"[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+    (tmp_path / "credentials").write_text(text)
+    (tmp_path / "credentials").chmod(0o600)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    server.put("k", b"data")
+    options = {"endpoint": server.url, "region": REGION, "client_options": {"allow_http": True}}
+    options["metadata_endpoint"] = "http://127.0.0.1:9"
+    options["retry_config"] = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
+    with pytest.raises(Exception, match=r"http://127\.0\.0\.1:9/latest/api/token"):
+        obstore().S3Store("bucket", **options).get("k")
+    assert bytes(S3Store("bucket", **options).get("k").bytes()) == b"data"

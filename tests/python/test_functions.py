@@ -16,7 +16,9 @@ import s3ext
 from s3ext.store import S3Store
 
 NAMES = {"list_objects": "list"}
-ALONE = {"parse_scheme", "show_versions", "stats"}
+ALONE = {"open_url", "parse_scheme", "show_versions", "stats"}
+# Methods whose name is that of a function which takes a URL.
+OF_URLS = {"open"}
 FUNCTIONS = sorted(set(s3ext._functions.__all__) - ALONE)
 
 # Within the class `list` is the method, so the types that are lists have names of their own there.
@@ -46,7 +48,8 @@ def test_every_operation_of_a_store_has_a_function():
     methods = {
         name for name, member in inspect.getmembers(S3Store, inspect.isfunction) if not name.startswith("_")
     }
-    assert methods == {NAMES.get(name, name) for name in FUNCTIONS}
+    assert methods == {NAMES.get(name, name) for name in FUNCTIONS} | OF_URLS
+    assert s3ext.open is s3ext._functions.open_url
 
 
 @pytest.mark.parametrize("name", sorted({NAMES.get(name, name) for name in FUNCTIONS}))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import typing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -98,6 +98,15 @@ CLIENT_ROWS = {
 }
 OURS = {
     "profile": "me",
+    "host": "h:9000",
+    "scheme": "https",
+    "addressing_style": "virtual",
+    "use_accelerate_endpoint": "true",
+    "use_dualstack_endpoint": "true",
+    "use_fips_endpoint": "true",
+    "use_arn_region": "false",
+    "ignore_configured_endpoint_urls": "true",
+    "signature_version": "v2",
     "raw_keys": "true",
     "verify_checksums": "true",
     "lane": "curl",
@@ -105,7 +114,25 @@ OURS = {
     "concurrency": "8",
 }
 RETRY_ROWS = {"max_retries", "retry_timeout", "init_backoff", "max_backoff", "base"}
-NOT_FROM_THE_ENVIRONMENT = {"root_certificate", "proxy_ca_certificate", "default_headers", "raw_keys", "profile"}
+NOT_FROM_THE_ENVIRONMENT = {
+    "root_certificate",
+    "proxy_ca_certificate",
+    "default_headers",
+    "raw_keys",
+    "profile",
+    "scheme",
+    "use_accelerate_endpoint",
+}
+# Options of ours whose variables are those of other tools.
+VARIABLES_OF_OTHERS = {
+    "host": "HTS_S3_HOST",
+    "addressing_style": "HTS_S3_ADDRESS_STYLE",
+    "use_dualstack_endpoint": "AWS_USE_DUALSTACK_ENDPOINT",
+    "use_fips_endpoint": "AWS_USE_FIPS_ENDPOINT",
+    "use_arn_region": "AWS_S3_USE_ARN_REGION",
+    "ignore_configured_endpoint_urls": "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "signature_version": "HTS_S3_V2",
+}
 
 BY_NAME = {option.name: option for option in OPTIONS}
 ENVIRONMENT = {"region": "us-east-1", "endpoint": "https://env"}
@@ -157,7 +184,7 @@ def test_variables_are_the_aws_spellings_or_our_own(name):
     if name in NOT_FROM_THE_ENVIRONMENT:
         assert option.environment == ()
     elif name in OURS:
-        assert option.environment == (f"S3EXT_{name.upper()}",)
+        assert option.environment == (VARIABLES_OF_OTHERS.get(name, f"S3EXT_{name.upper()}"),)
     else:
         expected = {key.upper() for key in option.aliases if key.startswith("aws_")}
         assert set(option.environment) == expected
@@ -1135,13 +1162,13 @@ def test_keys_of_code_and_environment_are_never_mixed():
     assert (found.access_key_id, found.secret_access_key, found.session_token) == ("AK", "SK", None)
     found = settings(environ=environ, keys=False)
     assert (found.access_key_id, found.secret_access_key, found.session_token) == ("EK", "ES", "ET")
-    for given, missing in (
+    for alone, missing in (
         ({"access_key_id": "AK"}, "SecretAccessKey"),
         ({"secret_access_key": "SK"}, "AccessKeyId"),
         ({"session_token": "ST"}, "AccessKeyId"),
     ):
         with pytest.raises(GenericError, match=f"Missing {missing}: "):
-            parse(environ=environ, kwargs=given)
+            parse(environ=environ, kwargs=alone)
 
 
 def test_a_profile_in_code_comes_before_keys_of_the_environment():
@@ -1401,12 +1428,13 @@ DEFAULTS = {
     "max_backoff_ms": 15_000,
     "backoff_base": 2.0,
     "init_backoff_set": False,
+    "signature_v2": False,
     "sources": Sources(
         {
             "profile": "default",
             "profile_from": "",
             "places": tuple(
-                os.path.expanduser(f"~/{name}")
+                str(Path(f"~/{name}").expanduser())
                 for name in (".aws/credentials", ".aws/config", ".s3cfg", ".awssecret")
             ),
             "web_identity_token_file": None,
@@ -1434,6 +1462,13 @@ CHANGES = [
         {"host": "b.h", "bucket_in_host": True, "region_may_change": False},
     ),
     ({"endpoint": "https://s3.us-east-1.amazonaws.com"}, {}),
+    ({"host": "h:9000"}, {"host": "h:9000", "region_may_change": False}),
+    ({"scheme": "http"}, {"scheme": "http", "allow_http": True}),
+    ({"addressing_style": "Virtual"}, {"host": "b.s3.{region}.amazonaws.com", "bucket_in_host": True}),
+    ({"use_accelerate_endpoint": True}, {"host": "b.s3-accelerate.amazonaws.com", "bucket_in_host": True}),
+    ({"use_dualstack_endpoint": True}, {"host": "s3.dualstack.{region}.amazonaws.com"}),
+    ({"use_fips_endpoint": True}, {"host": "s3-fips.{region}.amazonaws.com"}),
+    ({"signature_version": "V2"}, {"signature_v2": True}),
     ({"skip_signature": True}, {"skip_signature": True, "credentials": "none", "sources": None}),
     ({"unsigned_payload": True}, {"unsigned_payload": True}),
     ({"request_payer": True}, {"request_payer": True}),
@@ -1536,6 +1571,8 @@ def test_every_option_with_an_effect_is_shown_to_have_it():
         "bucket",
         "endpoint_url_s3",
         "s3_express",
+        "use_arn_region",
+        "ignore_configured_endpoint_urls",
     }
     assert tried | elsewhere >= {o.name for o in OPTIONS if o.effect == NOW and o.section != "retry"}
 

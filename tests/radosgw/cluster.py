@@ -90,6 +90,7 @@ rgw enable gc threads = false
 rgw enable lc threads = false
 rgw enable usage log = false
 rgw sts key = {sts_key}
+rgw sts min session duration = 2
 [osd]
 public addr = 127.0.0.1
 """

@@ -32,7 +32,14 @@ def old(gateway, bucket, style="path", **options):
 def test_all_calls_go_in_both_styles(gateway, bucket, way, style):
     store = old(gateway, bucket, style)
     data = bytes(range(256)) * 24_000
-    way(store, "put", "dir/big", data, attributes={"Content-Type": "text/x", "flavour": "mint"}, tags={"a": "b c"})
+    way(
+        store,
+        "put",
+        "dir/big",
+        data,
+        attributes={"Content-Type": "text/x", "flavour": "mint"},
+        tags={"a": "b c"},
+    )
     way(store, "put", "small", b"1", use_multipart=False)
     assert way(way(store, "get", "dir/big"), "bytes") == data
     assert way(store, "get_range", "dir/big", start=5, end=9) == data[5:9]
@@ -100,7 +107,10 @@ def test_the_variable_of_htslib_chooses_version_2(gateway, bucket, monkeypatch):
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
     ("change", "code"),
-    [({"secret_access_key": "wrong"}, "SignatureDoesNotMatch"), ({"access_key_id": "NOBODY"}, "InvalidAccessKeyId")],
+    [
+        ({"secret_access_key": "wrong"}, "SignatureDoesNotMatch"),
+        ({"access_key_id": "NOBODY"}, "InvalidAccessKeyId"),
+    ],
 )
 def test_wrong_keys_are_refused(gateway, store, bucket, call, change, code):
     store.put("k", b"kept")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import boto3
 import pytest
 
 from s3ext import exceptions
+from s3ext._clients import client_for
 from tests.radosgw.conftest import connect
 from tests.radosgw.test_urls import request
 
 
 @pytest.fixture(scope="module")
-def session(gateway):
-    """Keys with a token, as S3Credential: those of a role that may do everything but delete."""
+def role(gateway):
+    """The ARN of a role that may do everything but delete."""
     keys = {
         "aws_access_key_id": gateway.access_key,
         "aws_secret_access_key": gateway.secret_key,
@@ -29,9 +33,20 @@ def session(gateway):
     allowed = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
     denied = {"Effect": "Deny", "Action": ["s3:DeleteObject"], "Resource": ["arn:aws:s3:::*"]}
     iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=policy(allowed, denied))
-    sts = boto3.client("sts", endpoint_url=gateway.sts_url, **keys)
-    given = sts.assume_role(RoleArn=f"arn:aws:iam:::role/{role}", RoleSessionName="test")["Credentials"]
     iam.close()
+    return f"arn:aws:iam:::role/{role}"
+
+
+@pytest.fixture(scope="module")
+def session(gateway, role):
+    """Keys with a token, as S3Credential: those of the role."""
+    keys = {
+        "aws_access_key_id": gateway.access_key,
+        "aws_secret_access_key": gateway.secret_key,
+        "region_name": "us-east-1",
+    }
+    sts = boto3.client("sts", endpoint_url=gateway.sts_url, **keys)
+    given = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
     sts.close()
     return {
         "access_key_id": given["AccessKeyId"],
@@ -135,3 +150,83 @@ def test_keys_without_a_token_work_at_the_same_gateway(gateway, bucket, way):
     way(store, "put", "k", b"1")
     way(store, "delete", "k")
     assert way(store.list(), "collect") == []
+
+
+# ---- by a profile ----
+
+
+@pytest.fixture
+def assumed(gateway, role, tmp_path, monkeypatch):
+    """Make a store whose keys come from a profile's role; each of its tokens lasts some seconds."""
+
+    def make(bucket, seconds=900, **changes):
+        (tmp_path / "credentials").write_text(
+            f"[base]\naws_access_key_id = {gateway.access_key}\n"
+            f"aws_secret_access_key = {gateway.secret_key}\n"
+        )
+        (tmp_path / "credentials").chmod(0o600)
+        (tmp_path / "config").write_text(
+            f"[profile role]\nrole_arn = {role}\nsource_profile = base\nduration_seconds = {seconds}\n"
+        )
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        keys = {"access_key_id": None, "secret_access_key": None, "profile": "role"}
+        urls = {"endpoint": gateway.sts_url, "endpoint_url_sts": gateway.sts_url}
+        return connect(gateway, bucket, **{**keys, **urls, **changes})
+
+    return make
+
+
+def test_a_role_is_assumed_by_the_chain(assumed, bucket, way):
+    store = assumed(bucket)
+    data = bytes(range(256)) * 24_000
+    way(store, "put", "big", data, chunk_size=5 << 20)
+    assert way(way(store, "get", "big"), "bytes") == data
+    with pytest.raises(
+        exceptions.PermissionDeniedError, match=r"AccessDenied.*keys of role arn:aws:iam:::role/"
+    ):
+        way(store, "delete", "big")
+
+
+def test_tokens_that_expire_in_mid_transfer_are_renewed(gateway, assumed, bucket, way):
+    """The server refuses each after two seconds; what is read and written meanwhile takes longer."""
+    store = assumed(bucket, 2)
+    part = bytes(5 << 20)
+    begun, sent = time.monotonic(), []
+
+    def slowly():
+        for _ in range(6):
+            yield part
+            sent.append(client_for(store._settings, None).provider.expires_at)
+            time.sleep(0.6)
+
+    way(store, "put", "k", slowly(), chunk_size=5 << 20)
+    assert time.monotonic() - begun > 3
+    assert len(set(sent)) > 1
+    read = 0
+    for piece in way.pieces(way(store, "get", "k").stream(len(part))):
+        read += len(piece)
+        time.sleep(0.5)
+    assert read == 6 * len(part)
+
+
+def test_the_server_does_refuse_a_token_that_has_expired(gateway, assumed, bucket):
+    """What the test before rests on."""
+    keys = client_for(assumed(bucket, 2)._settings, None).provider()
+    old = connect_with(gateway, bucket, keys)
+    old.put("k", b"1")
+    while datetime.now(UTC) < keys["expires_at"] + timedelta(seconds=0.5):
+        time.sleep(0.05)
+    with pytest.raises(exceptions.BaseError) as caught:
+        old.put("k", b"2")
+    assert caught.value.status in {400, 403}
+
+
+def test_a_role_that_does_not_exist_is_told_by_the_server(assumed, bucket, role):
+    store = assumed(bucket)
+    config = Path(os.environ["AWS_CONFIG_FILE"])
+    config.write_text(config.read_text().replace(role, f"{role}-not"))
+    with pytest.raises(
+        exceptions.UnauthenticatedError, match=r"AssumeRole at localhost:\d+ was refused: 4\d\d "
+    ):
+        store.head("k")

@@ -48,6 +48,10 @@ _EXTRA_HEADERS = (
 _CUSTOMER = "server-side-encryption-customer-"
 _SOURCE = "x-amz-copy-source-"
 _RESPONSE_OVERRIDES = {f"response-{name}": name for name in _STORED_HEADERS}
+# A key behind an access point, whose bucket is called here what its host is called.
+_ACCESS_POINT = re.compile(
+    r"arn:[^:]+:s3:[^:]+:(?P<account>\d+):accesspoint/(?P<name>[^/]+)/object/(?P<key>.+)"
+)
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _CHECKSUM_NAMES = {f"Checksum{name.upper()}": name for name in CHECKSUMS}
 _SUBRESOURCES = frozenset(
@@ -570,6 +574,8 @@ class Api:
         path, _, query = request.header("x-amz-copy-source").partition("?")
         decoded = unquote_to_bytes(path).decode("utf-8", "surrogateescape").removeprefix("/")
         bucket, slash, key = decoded.partition("/")
+        if point := _ACCESS_POINT.fullmatch(decoded):
+            bucket, key = f"{point['name']}-{point['account']}", point["key"]
         if not (bucket and slash and key):
             raise S3Error(
                 "InvalidArgument",

@@ -50,8 +50,9 @@ SECRET_KEY = "test/secret+key/for=the/verifying/server"
 REGION = "us-east-1"
 
 # Endpoints of AWS: s3.region, s3-region, s3.dualstack.region, s3 alone (us-east-1); each may follow a bucket.
+# Access points are buckets called <name>-<account> here.
 _AWS_HOST = re.compile(
-    r"(?:(?P<bucket>.+)\.)?s3(?:-fips)?(?:\.dualstack)?(?:[.-](?P<region>[a-z]{2}(?:-[a-z]+)+-\d+))?\.amazonaws\.com(?:\.cn)?"
+    r"(?:(?P<bucket>.+)\.)?s3(?:-accesspoint)?(?:-fips)?(?:\.dualstack)?(?:[.-](?P<region>[a-z]{2}(?:-[a-z]+)+-\d+))?\.amazonaws\.com(?:\.cn)?"
 )
 
 # Of S3 Express One Zone: bucket.s3express-zone.region.
