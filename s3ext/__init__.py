@@ -55,13 +55,8 @@ from s3ext._functions import open_url as open  # noqa: A004 - what it is
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s3ext import store
-    from s3ext._files import (
-        AsyncReadableFile,
-        AsyncWritableFile,
-        ObjectWriter,
-        ReadableFile,
-        WritableFile,
-    )
+    from s3ext._files import AsyncReadableFile, AsyncWritableFile, ReadableFile, WritableFile
+    from s3ext._open import ObjectWriter
     from s3ext._results import BytesStream, GetResult, ListStream
     from s3ext._types import (
         Attribute,
@@ -135,7 +130,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _RESULTS = frozenset({"BytesStream", "GetResult", "ListStream"})
-_FILES = frozenset({"AsyncReadableFile", "AsyncWritableFile", "ObjectWriter", "ReadableFile", "WritableFile"})
+_FILES = frozenset({"AsyncReadableFile", "AsyncWritableFile", "ReadableFile", "WritableFile"})
 
 
 def __getattr__(name: str) -> object:
@@ -148,6 +143,10 @@ def __getattr__(name: str) -> object:
         from s3ext import _results  # noqa: PLC0415 - the same
 
         return getattr(_results, name)
+    if name == "ObjectWriter":
+        from s3ext import _open  # noqa: PLC0415 - the same
+
+        return _open.ObjectWriter
     if name in _FILES:
         from s3ext import _files  # noqa: PLC0415 - the same
 

@@ -315,7 +315,7 @@ def _credentials(values: Values, environ: Mapping[str, str], *, has_provider: bo
         "credentials": "none" if skip else "chain",
     }
     in_code = any(name in values.given for name in _KEY_PAIR)
-    table = values.given if in_code else {} if "profile" in values.given else values.environment
+    table = values.given if in_code else {} if values.text("profile") else values.environment
     key, secret, token = (table.get(name) for name in (*_KEY_PAIR, "session_token"))
     half = (key or secret) if key is None or secret is None else None
     # Half a pair that just happens to be in the environment harms nobody who does not use it.
@@ -343,6 +343,10 @@ def _credentials(values: Values, environ: Mapping[str, str], *, has_provider: bo
         found["secret_access_key"] = secret.text
         found["session_token"] = None if token is None else token.text or None
         found["credentials"] = "none" if skip else "static"
+        if not in_code:
+            from s3ext._credentials.logs import note
+
+            note("credentials from the environment: %s", key.key)
     elif not skip:
         from s3ext._credentials.sources import sources_of
 

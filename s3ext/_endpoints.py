@@ -9,7 +9,7 @@ together. With `{suffix}` for the partition's domain, and `.dualstack` and `-fip
 | a name, path style | `s3[-fips][.dualstack].{region}.{suffix}` | s3 |
 | a name, virtual-hosted style | `{bucket}.s3[-fips][.dualstack].{region}.{suffix}` | s3 |
 | a name, accelerated | `{bucket}.s3-accelerate[.dualstack].{suffix}` | s3 |
-| a directory bucket (s3_express) | `{bucket}.s3express[-fips]-{zone}[.dualstack].{region}…` | s3express |
+| a directory bucket | `{bucket}.s3express[-fips]-{zone}[.dualstack].{region}.{suffix}` | s3express |
 | ARN of an access point | `{name}-{account}.s3-accesspoint[-fips][.dualstack].{region}.{suffix}` | s3 |
 | of one of Object Lambda | `{name}-{account}.s3-object-lambda[-fips].{region}.{suffix}` | s3-object-lambda |
 | of one on an Outpost | `{name}-{account}.{outpost}.s3-outposts.{region}.{suffix}` | s3-outposts |
@@ -192,9 +192,11 @@ def resolve(asked: Asked) -> dict[str, object]:
         GenericError: What is asked for contradicts itself, or S3 has no such endpoint.
         NotSupportedError: Requests to this bucket cannot be signed.
     """
+    arn = Arn(asked.bucket) if asked.bucket.startswith("arn:") else None
     _check_switches(asked)
-    if asked.bucket.startswith("arn:"):
-        return _access_point(asked, Arn(asked.bucket))
+    _check_partition(asked, asked.region if arn is None else arn.region)
+    if arn is not None:
+        return _access_point(asked, arn)
     if asked.bucket.endswith(_OUTPOST_ALIAS):
         return _outpost_alias(asked)
     if asked.endpoint is not None:
@@ -231,15 +233,21 @@ def _check_switches(asked: Asked) -> None:
             f"{asked.accelerate} needs the bucket in the host name, but {asked.style_is_asked} asks for path "
             f"style"
         )
-    if asked.fips and asked.endpoint is None and partition_of(asked.region)[0] == "aws-cn":
-        _refuse(f"{asked.fips}: there are no FIPS endpoints in the region {asked.region!r}")
-    if asked.accelerate and partition_of(asked.region)[0] == "aws-cn":
-        _refuse(f"{asked.accelerate}: there is no acceleration in the region {asked.region!r}")
+    if asked.express and asked.accelerate:
+        _refuse(f"{asked.accelerate} and {asked.express} exclude each other")
     special = asked.express or asked.bucket.startswith("arn:") or asked.bucket.endswith(_OUTPOST_ALIAS)
     if asked.signature_v2 and special:
         _refuse(f"{asked.signature_v2}: the bucket {shown(asked.bucket)} takes version 4 signatures only")
-    if asked.express and asked.accelerate:
-        _refuse(f"{asked.accelerate} and {asked.express} exclude each other")
+
+
+def _check_partition(asked: Asked, region: str) -> None:
+    """Refuse what is not there in a region's partition."""
+    if partition_of(region)[0] != "aws-cn":
+        return
+    if asked.fips:
+        _refuse(f"{asked.fips}: there are no FIPS endpoints in the region {region!r}")
+    if asked.accelerate:
+        _refuse(f"{asked.accelerate}: there is no acceleration in the region {region!r}")
 
 
 def _exclude(asked: Asked, what: str, *names: str) -> None:
@@ -254,9 +262,7 @@ def _exclude(asked: Asked, what: str, *names: str) -> None:
 
 def _is_label(text: str) -> bool:
     """Whether a text can be a label of a host name (RFC 1123, 2.1)."""
-    return (
-        0 < len(text) <= _LONGEST_LABEL and set(text) <= _LABEL and text[0] != "-" != text[-1] and bool(text)
-    )
+    return 0 < len(text) <= _LONGEST_LABEL and set(text) <= _LABEL and text[0] != "-" != text[-1]
 
 
 def _is_address(authority: str) -> bool:
@@ -402,6 +408,7 @@ def _outpost_alias(asked: Asked) -> dict[str, object]:
     _exclude(asked, "an access point on an Outpost", "accelerate", "dualstack", "fips")
     _check_host_label(asked, "the alias of an access point on an Outpost")
     alias = asked.bucket
+    # AWS: the places, from the end, of the letter of the hardware and of the Outpost's id.
     hardware, outpost = alias[-50:-49], alias[-49:-32]
     if hardware not in {"e", "o"} or not _is_label(outpost) or asked.endpoint is not None:
         _refuse(

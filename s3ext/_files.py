@@ -6,12 +6,11 @@ has generators of effects (see `_wait`), and methods that answer at once where n
     made by               reads                             writes
     open_reader, _writer  ReadableFile                      WritableFile
       ..._async           AsyncReadableFile                 AsyncWritableFile
-    open (see `_open`)    RawObject in io.BufferedReader    ObjectWriter
-      in text mode        ... in io.TextIOWrapper           ... in TextWriter
+    open                  see `_open`
 
 The sync classes are files in Python's sense, so that zipfile, `io.TextIOWrapper`, numpy, pandas and pyarrow
-take them. What the readers of the first two rows read is `Bytes`, as everywhere, and obstore's writers have
-their own mind about being closed; `open` gives what Python's `open` does, to the letter.
+take them. What the readers here read is `Bytes`, as everywhere, and obstore's writers have their own mind
+about being closed; what `open` gives does as Python's files do, to the letter.
 
 Invariants: a reader reads one version of the object, whose ETag is sent with every request; a position moves
 only when a read has succeeded. An upload that was begun is completed by `close`, and aborted by anything
@@ -53,13 +52,12 @@ if TYPE_CHECKING:
     from s3ext._wait import Operation, Steps
 
 __all__ = [
+    "CLOSED_FILE",
     "AsyncReadableFile",
     "AsyncWritableFile",
     "Content",
-    "ObjectWriter",
-    "RawObject",
     "ReadableFile",
-    "TextWriter",
+    "SyncReader",
     "WritableFile",
     "Writing",
     "begun_content",
@@ -70,7 +68,7 @@ UNSATISFIABLE = 416
 CLOSED_FILE = "I/O operation on closed file."
 
 _forks = 0
-_readers: WeakSet[_SyncReader | AsyncReadableFile] = WeakSet()
+_readers: WeakSet[SyncReader | AsyncReadableFile] = WeakSet()
 
 
 def _note_fork() -> None:
@@ -232,6 +230,15 @@ class Content:
         data = yield from self._range(start, end)
         self.at = end
         return data
+
+    def read_rest(self) -> Steps[bytes]:
+        """Read all that follows, as bytes."""
+        start, end = self.at, self.size
+        have = self._held(start, end)
+        at = start + len(have)
+        rest = (yield from self._fetch(at, end)) if at < end else Bytes()
+        self.at = max(start, end)
+        return b"".join((have, rest))
 
     def read_some(self, size: int | None) -> Steps[Bytes]:
         """Read at most so many bytes, of the buffer or of a new one."""
@@ -400,7 +407,7 @@ class _Closed:
 _CLOSED = _Closed()
 
 
-class _SyncReader(io.IOBase):
+class SyncReader(io.IOBase):
     """What sync readers have in common.
 
     They may be used by several threads, and in the child of a fork.
@@ -474,7 +481,7 @@ class _SyncReader(io.IOBase):
             self._lock = RLock()
 
 
-class ReadableFile(_SyncReader, io.BufferedIOBase):
+class ReadableFile(SyncReader, io.BufferedIOBase):
     """An object as a binary file to read: `S3Store.open_reader` makes it.
 
     Every read gives as many bytes as were asked for, unless the object ends. Small ones come from a buffer,
@@ -563,26 +570,6 @@ class ReadableFile(_SyncReader, io.BufferedIOBase):
 
     def __repr__(self) -> str:
         return f"ReadableFile({self.name!r}, size={self.size})"
-
-
-class RawObject(_SyncReader, io.RawIOBase):
-    """An object as a raw file to read: what is below the buffers of `open`; alone with `buffering=0`.
-
-    A read gives all that was asked for, unless the object ends.
-    """
-
-    @property
-    def name(self) -> str:
-        """The object's URL."""
-        return f"s3://{self._content.target.client.bucket}/{self._content.target.key}"
-
-    def readall(self) -> bytes:
-        """Read all that follows, in parallel parts."""
-        with self._lock:
-            return bytes(run_sync(self._content.read(None)))
-
-    def __repr__(self) -> str:
-        return f"RawObject({self.name!r}, size={self.size})"
 
 
 class AsyncReadableFile:
@@ -978,101 +965,6 @@ class WritableFile(io.BufferedIOBase):
 
     def __repr__(self) -> str:
         return f"WritableFile({self._writing.key!r}, written={self._writing.written})"
-
-
-class ObjectWriter(WritableFile):
-    """A binary file to write that becomes an object when it is closed: `open` makes it.
-
-    It differs from `WritableFile` where obstore differs from Python's files: to close it twice is to close it
-    once, and what is asked of a closed one raises ValueError.
-
-    The object appears as a whole, at `close`. It does not if anything fails, if a `with` block raises, or if
-    the file is never closed; then a ResourceWarning says so.
-    """
-
-    def __init__(self, writing: Writing, mode: str) -> None:
-        super().__init__(writing)
-        self.mode = mode
-
-    @property
-    def name(self) -> str:
-        """The object's URL."""
-        return self._writing.url
-
-    @property
-    def closed(self) -> bool:  # type: ignore[override] # what the base class has can be called, too
-        """Whether it is closed."""
-        return self._writing.closed
-
-    def _check(self) -> None:
-        if self._writing.closed:
-            raise ValueError(f"{CLOSED_FILE}{self._writing.why}")
-        super()._check()
-
-    def writable(self) -> bool:
-        """Return True."""
-        self._check()
-        return True
-
-    def readable(self) -> bool:
-        """Return False."""
-        self._check()
-        return False
-
-    def seekable(self) -> bool:
-        """Return False: an upload goes forward only."""
-        self._check()
-        return False
-
-    def tell(self) -> int:
-        """Return how many bytes were written."""
-        self._check()
-        return super().tell()
-
-    def close(self) -> None:
-        """Make the object of what was written, if that was not done before.
-
-        Raises:
-            FileExistsError: In mode `x`, there is such an object already.
-            BaseError: It could not be put; see `S3Store.put`.
-        """
-        if not self._writing.closed:
-            super().close()
-
-    def abort(self) -> None:
-        """Make nothing of it, and be closed."""
-        if not self._writing.closed:
-            run_sync(self._writing.abort())
-
-    def __repr__(self) -> str:
-        return f"ObjectWriter({self.name!r}, written={self._writing.written})"
-
-
-class TextWriter(io.TextIOWrapper):
-    """The text layer on an `ObjectWriter`, which loses no text without losing the object."""
-
-    buffer: ObjectWriter  # type: ignore[misc]
-
-    def close(self) -> None:
-        """Make the object of what was written; none if not all of it can be written."""
-        try:
-            if not self.closed:
-                self.flush()
-        except BaseException:
-            self.buffer.abort()
-            raise
-        super().close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.buffer.abort()
-        self.close()
-
-    # As above.
-    def __del__(self) -> None:
-        pass
 
 
 class AsyncWritableFile:

@@ -1,7 +1,7 @@
 """The operations as functions that take the store first, as in obstore, and what tells about s3ext itself.
 
-Each only calls the method of its name, where arguments, results and errors are described. The `_async`
-functions return what is to be awaited, but for `list_async`, whose result is an async iterator.
+Each only calls the method of its name, where arguments, results and errors are described; `open` takes a URL.
+The `_async` functions return what is to be awaited, but for `list_async`, whose result is an async iterator.
 """
 
 # ruff: noqa: F811 - overloads; `overload` is not that of typing at run time, whose import would cost too much
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from s3ext._files import (
         AsyncReadableFile,
         AsyncWritableFile,
-        ObjectWriter,
         ReadableFile,
         WritableFile,
     )
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
         WriteBinary,
         WriteText,
     )
+    from s3ext._open import ObjectWriter
     from s3ext._results import GetResult, ListStream
     from s3ext._types import (
         Attributes,
@@ -307,7 +307,7 @@ def open_url(
             "retry_config": retry_config,
             "credential_provider": credential_provider,
         },
-        config=config,  # type: ignore[arg-type] # a dictionary
+        config=config,
         kwargs=kwargs,
     )
 

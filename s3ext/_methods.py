@@ -60,10 +60,10 @@ if TYPE_CHECKING:
     from s3ext._files import (
         AsyncReadableFile,
         AsyncWritableFile,
-        ObjectWriter,
         ReadableFile,
         WritableFile,
     )
+    from s3ext._open import ObjectWriter
     from s3ext._requests import GetRequest
     from s3ext._types import (
         Attributes,
@@ -434,7 +434,7 @@ class StoreMethods(StoreConfiguration):
             errors: What is done about what is no such text, as for `open`.
             newline: How line ends are read and written, as for `open`.
             block_size: Reading: bytes that a request brings at least, default 128 KiB; where reading goes on
-                it becomes 8 MiB. Writing: bytes of a part, default HTS_S3_PART_SIZE (MiB), else 10 MiB; less
+                it becomes 32 MiB. Writing: bytes of a part, default HTS_S3_PART_SIZE (MiB), else 10 MiB; less
                 than that in all is one request.
             version: The version to read.
 

@@ -26,7 +26,7 @@ import os
 from collections import deque
 from operator import index
 
-from s3ext._files import ObjectWriter, RawObject, TextWriter, Writing, begun_content
+from s3ext._files import CLOSED_FILE, SyncReader, WritableFile, Writing, begun_content
 from s3ext._given import canonical_config, over_url
 from s3ext._paths import shown
 from s3ext._requests import block, get_request
@@ -39,17 +39,19 @@ from s3ext.store import S3Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
     from typing import Any, TypeAlias
 
     from s3ext._clients import Client
     from s3ext._methods import StoreMethods
 
-    Opened: TypeAlias = io.BufferedReader | RawObject | ObjectWriter | io.TextIOWrapper
+    Opened: TypeAlias = "io.BufferedReader | RawObject | ObjectWriter | io.TextIOWrapper"
 
-__all__ = ["open_object", "open_url"]
+__all__ = ["ObjectWriter", "RawObject", "TextWriter", "open_object", "open_url"]
 
 READ_LEAST = 128 * 1024
-READ_MOST = 8 * 1024 * 1024
+READ_MOST = 32 * 1024 * 1024
+"""Enough for a few parallel parts of the usual size."""
 FRONT = 64 * 1024
 """Bytes of the buffer from which small reads are served in C."""
 PART_SIZE = 10 * 1024 * 1024
@@ -58,6 +60,127 @@ PART_MIB = (5, 5 * 1024)
 """The least and the most that S3 takes as a part."""
 
 _recent: deque[Client] = deque(maxlen=16)
+
+
+# ---- the files ----
+
+
+class RawObject(SyncReader, io.RawIOBase):
+    """An object as a raw file to read: what is below the buffers of `open`; alone with `buffering=0`.
+
+    A read gives all that was asked for, unless the object ends.
+    """
+
+    @property
+    def name(self) -> str:
+        """The object's URL."""
+        return f"s3://{self._content.target.client.bucket}/{self._content.target.key}"
+
+    def readall(self) -> bytes:
+        """Read all that follows, in parallel parts."""
+        with self._lock:
+            return run_sync(self._content.read_rest())
+
+    def __repr__(self) -> str:
+        return f"RawObject({self.name!r}, size={self.size})"
+
+
+class ObjectWriter(WritableFile):
+    """A binary file to write that becomes an object when it is closed: `open` makes it.
+
+    It differs from `WritableFile` where obstore differs from Python's files: to close it twice is to close it
+    once, and what is asked of a closed one raises ValueError.
+
+    The object appears as a whole, at `close`. It does not if anything fails, if a `with` block raises, or if
+    the file is never closed; then a ResourceWarning says so.
+    """
+
+    def __init__(self, writing: Writing, mode: str) -> None:
+        super().__init__(writing)
+        self.mode = mode
+
+    @property
+    def name(self) -> str:
+        """The object's URL."""
+        return self._writing.url
+
+    @property
+    def closed(self) -> bool:  # type: ignore[override] # what the base class has can be called, too
+        """Whether it is closed."""
+        return self._writing.closed
+
+    def _check(self) -> None:
+        if self._writing.closed:
+            raise ValueError(f"{CLOSED_FILE}{self._writing.why}")
+        super()._check()
+
+    def writable(self) -> bool:
+        """Return True."""
+        self._check()
+        return True
+
+    def readable(self) -> bool:
+        """Return False."""
+        self._check()
+        return False
+
+    def seekable(self) -> bool:
+        """Return False: an upload goes forward only."""
+        self._check()
+        return False
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        self._check()
+        return super().tell()
+
+    def close(self) -> None:
+        """Make the object of what was written, if that was not done before.
+
+        Raises:
+            FileExistsError: In mode `x`, there is such an object already.
+            BaseError: It could not be put; see `S3Store.put`.
+        """
+        if not self._writing.closed:
+            super().close()
+
+    def abort(self) -> None:
+        """Make nothing of it, and be closed."""
+        if not self._writing.closed:
+            run_sync(self._writing.abort())
+
+    def __repr__(self) -> str:
+        return f"ObjectWriter({self.name!r}, written={self._writing.written})"
+
+
+class TextWriter(io.TextIOWrapper):
+    """The text layer on an `ObjectWriter`, which loses no text without losing the object."""
+
+    buffer: ObjectWriter
+
+    def close(self) -> None:
+        """Make the object of what was written; none if not all of it can be written."""
+        try:
+            if not self.closed:
+                self.flush()
+        except BaseException:
+            self.buffer.abort()
+            raise
+        super().close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.buffer.abort()
+        self.close()
+
+    # Python's would close it, and part of a text would become the object.
+    def __del__(self) -> None:
+        pass
+
+
+# ---- opening ----
 
 
 def open_url(

@@ -15,9 +15,8 @@ element is:
 | `#` in PATH | part of the key, as for htslib and for AWS's tools |
 | VERSION | percent-decoded; no other parameter is known, and a `?` of the key is written as `%3F` |
 
-A path looks encoded if two hexadecimal digits stand behind its last `%` (or behind the one before, where that
-is within the last two characters); so `a b+c` and `a%20b%2Bc` are one key, and a key with a `%` is best written
-encoded.
+A path looks encoded if two hexadecimal digits stand behind its last `%` (one with less than two characters
+behind it does not count); so `a b+c` and `a%20b%2Bc` are one key. A key with a `%` is best encoded.
 
 Where htslib lets any `@` switch off the variables for region, endpoint and addressing too, here it decides
 about credentials only, as a profile or keys given to AWS's tools do.

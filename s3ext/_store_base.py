@@ -41,7 +41,8 @@ class StoreConfiguration:
         client_options: Options of connections and requests; given, even empty, they shut out those of `AWS_*`
             environment variables.
         retry_config: How failed requests are retried.
-        credential_provider: A callable, sync or async, that returns an `S3Credential`.
+        credential_provider: A callable, sync or async, that returns an `S3Credential`. Without it and
+            without keys, these are looked for where AWS's tools do, at the first request.
         **kwargs: S3 options, as in `config`.
 
     Raises:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["add_profile", "reasons_of", "target_of"]
 
 _BUCKET_KEY = "host_bucket"
+_FLAG = "virtual_hosted_style_request"
 _AWS_HOST = "s3.amazonaws.com"
 # What a location may be called in s3cfg, and what region it is.
 _LOCATIONS = {"us": "us-east-1", "eu": "eu-west-1"}
@@ -166,7 +167,8 @@ def target_of(values: Values, bucket: str) -> dict[str, object]:
     region, named = _region(values)
     asked = Asked(bucket, region)
     asked.scheme = values.text("scheme") or asked.scheme
-    asked.region_is_asked = named.label if named is not None and _in_code(values, named) else ""
+    if named is not None and named is values.given.get("region"):
+        asked.region_is_asked = named.label
     _set_arn_region(values, asked)
     asked.express = _switch(values, "s3_express")
     asked.signature_v2 = _signature_v2(values)
@@ -287,25 +289,36 @@ def _set_style(values: Values, asked: Asked) -> None:
     if asked.accelerate:
         asked.style, asked.style_is_asked = "virtual", asked.accelerate
     for level in values.levels():
-        style, flag = level.get("addressing_style"), level.get("virtual_hosted_style_request")
-        if style is None and flag is None:
+        found = _style_in(level)
+        if found is None:
             continue
-        wanted = None if style is None else str(style.text).lower()
-        virtual = None if flag is None else flag.parse() is True
-        if style is not None and flag is not None and wanted != ("virtual" if virtual else "path"):
-            raise GenericError(
-                f"Generic Config error: {style.label} is {wanted!r}, but {flag.label} is {flag.text!r}: "
-                f"give one of them"
-            )
-        given = style or flag
-        assert given is not None
-        in_code = _in_code(values, given)
-        if not in_code and (wanted or virtual) in {"path", False} and _needs_a_host(asked):
+        style, given = found
+        has_weight = _in_code(values, given) or style != "path"
+        if not has_weight and _needs_a_host(asked):
             return
-        asked.style = wanted or ("virtual" if virtual else "path")
-        asked.endpoint_has_bucket = style is None and bool(virtual)
-        asked.style_is_asked = given.label if in_code or asked.style != "path" else ""
+        asked.style = style
+        asked.style_is_asked = given.label if has_weight else ""
+        asked.endpoint_has_bucket = given.option.name == _FLAG and style == "virtual"
         return
+
+
+def _style_in(level: Mapping[str, Given]) -> tuple[str, Given] | None:
+    """Return the style that a level asks for, and what asks for it.
+
+    Raises:
+        GenericError: Two options of the level contradict each other.
+    """
+    style, flag = level.get("addressing_style"), level.get(_FLAG)
+    of_flag = "virtual" if flag is not None and flag.parse() else "path"
+    if style is None:
+        return None if flag is None else (of_flag, flag)
+    wanted = str(style.text).lower()
+    if flag is not None and wanted != of_flag:
+        raise GenericError(
+            f"Generic Config error: {style.label} is {wanted!r}, but {flag.label} is {flag.text!r}: "
+            f"give one of them"
+        )
+    return wanted, style
 
 
 def _needs_a_host(asked: Asked) -> bool:

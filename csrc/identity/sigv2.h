@@ -2,7 +2,7 @@
  * sigv2: AWS Signature Version 2, header and presigned form, for servers that know no other. Pure:
  * time and keys are arguments.
  *
- *   method, Content-MD5, Content-Type, Date, x-amz-* headers, resource --HMAC-SHA-1 secret--> base64
+ *   method, Content-MD5, Content-Type, Date, x-amz-* headers, resource --HMAC-SHA-1--> base64
  *
  * The resource is the path with the bucket in front, wherever the request names it, and those parts
  * of the query that S3 counts as sub-resources. Rules: AWS "Signing and authenticating REST

@@ -80,7 +80,8 @@ struct s3_hmac_key {
 };
 
 /* The state after one block of the key xored with a byte: what RFC 2104 calls a pad. */
-static EVP_MD_CTX *padded_state(enum s3_hash_kind kind, const uint8_t block[HMAC_BLOCK], uint8_t pad)
+static EVP_MD_CTX *padded_state(enum s3_hash_kind kind, const uint8_t block[HMAC_BLOCK],
+                                uint8_t pad)
 {
     uint8_t padded[HMAC_BLOCK];
     for (size_t i = 0; i < sizeof(padded); i++) {

@@ -9,6 +9,7 @@
     environment.py, web_identity.py, profiles.py (with assume_role.py, process.py, sso.py), container.py,
     metadata.py      one source each: `find(context)` returns keys, raises `Nothing` with the reason if the
                      source is not there, and any other error if it is there and broken
+    logs.py          the log `s3ext.credentials`
     services.py      requests to the services behind them, through the engine
 
 Nothing here is imported before a store needs it, and what a source needs beyond the chain not before it is

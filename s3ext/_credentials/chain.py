@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import weakref
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -42,6 +41,7 @@ from s3ext._credentials import container, environment, metadata, profiles, web_i
 from s3ext._credentials.context import Context
 from s3ext._credentials.files import signature_of
 from s3ext._credentials.keys import Nothing
+from s3ext._credentials.logs import note
 from s3ext._ffi import at_fork
 from s3ext.exceptions import BaseError, UnauthenticatedError
 
@@ -160,24 +160,30 @@ class Chain:
             if not refused and self._keys is not None and self._may_wait(self._keys, now):
                 return self._answer(self._keys, now)
             try:
-                keys = self._find()
+                keys = self._find(now)
             except BaseError as error:
                 if refused or self._keys is None or _end_of(self._keys) <= now:
                     raise
-                _log("%s; going on with the keys of %s", error, self._keys.source)
+                note("%s; going on with the keys of %s", error, self._keys.source)
                 self._hold(now)
                 return self._answer(self._keys, now)
             self._take(keys, now)
             return self._answer(keys, now)
 
-    def _find(self) -> Keys:
-        """Ask the source that has answered before, or all of them."""
+    def _find(self, now: datetime) -> Keys:
+        """Ask the source that has answered before, or all of them, for keys that are still good."""
         context = Context(self.settings, os.environ)
-        if self._step is not None:
-            try:
-                return self._step.find(context)
-            except Nothing as reason:
-                raise UnauthenticatedError(f"{self._step.name}: {reason}") from None
+        try:
+            keys = self._search(context) if self._step is None else self._step.find(context)
+        except Nothing as reason:
+            assert self._step is not None
+            raise UnauthenticatedError(f"{self._step.name}: {reason}") from None
+        if _end_of(keys) <= now:
+            raise UnauthenticatedError(f"the keys of {keys.source} ended at {keys.expires_at}")
+        return keys
+
+    def _search(self, context: Context) -> Keys:
+        """Ask all sources, one after the other."""
         said = []
         for step in STEPS:
             if not step.for_profile and context.sources.profile_from == "profile":
@@ -199,8 +205,6 @@ class Chain:
     def _take(self, keys: Keys, now: datetime) -> None:
         """Keep keys that were found, and see whether they are newer than the last."""
         last, end = self._keys, _end_of(keys)
-        if end <= now:
-            raise UnauthenticatedError(f"the keys of {keys.source} ended at {end}")
         self._keys = keys
         if keys.same_as(last):
             self._hold(now)
@@ -209,7 +213,7 @@ class Chain:
             short = end - now < self.refresh_threshold
             self._holds = 0
             self._hold_until = now + (end - now) / 2 if short else now
-        _log("credentials from %s, which end %s", keys.source, keys.expires_at or "never")
+        note("credentials from %s, which end %s", keys.source, keys.expires_at or "never")
 
     def _may_wait(self, keys: Keys, now: datetime) -> bool:
         """Tell whether the last keys will do without asking their source."""
@@ -243,13 +247,6 @@ class Chain:
 
 def _end_of(keys: Keys) -> datetime:
     return FOR_EVER if keys.expires_at is None else keys.expires_at
-
-
-def _log(text: str, *values: object) -> None:
-    """Write to the log `s3ext.credentials`, in a program that has one: importing logging is its choice."""
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        logging.getLogger("s3ext.credentials").debug(text, *values)
 
 
 _living: weakref.WeakSet[Chain] = weakref.WeakSet()

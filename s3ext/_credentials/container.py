@@ -49,9 +49,12 @@ def find(context: Context) -> Keys:
 def _ask_agent(context: Context, url: str, label: str) -> Keys:
     from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415 - heavy, and needed from here on
 
-    from s3ext._credentials.services import ask, object_of, service_client  # noqa: PLC0415 - the same
+    from s3ext._credentials.services import ask, header, object_of, service_client  # noqa: PLC0415 - the same
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # Whose words may show a password in it.
+        raise GenericError(f"{label} is not a URL") from None
     _check_host(parts.scheme, parts.hostname, label)
     client = service_client(
         context,
@@ -61,13 +64,16 @@ def _ask_agent(context: Context, url: str, label: str) -> Keys:
         connect_ms=CONNECT_MS,
         first_byte_ms=FIRST_BYTE_MS,
     )
-    token = _token(context)
+    token, what = _token(context)
     answer = ask(
         client,
         "GET",
         unquote(parts.path.removeprefix("/")),
         query=parse_qsl(parts.query, keep_blank_values=True),
-        headers=(("accept", "application/json"), *((("authorization", token),) if token else ())),
+        headers=(
+            ("accept", "application/json"),
+            *((header("authorization", token, what),) if token else ()),
+        ),
     )
     source = f"container credentials at {client.host}"
     if answer.status != 200:
@@ -91,17 +97,13 @@ def _check_host(scheme: str, host: str | None, label: str) -> None:
         )
 
 
-def _token(context: Context) -> str:
+def _token(context: Context) -> tuple[str, str]:
+    """Return the token, "" for none, and what it is called."""
     path = context.sources.container_authorization_token_file
     if path:
         found = read(path, "the container's token")
         if found is None:
             raise GenericError(f"the container's token {path} is not there")
-        token = found[0].decode("utf-8", "replace")
-    else:
-        path, token = "", context.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
-    token = token.strip(" \r\n")
-    if not token.isascii() or not token.isprintable():
-        where = f"the container's token {path}" if path else "AWS_CONTAINER_AUTHORIZATION_TOKEN"
-        raise GenericError(f"{where} holds characters that no header may hold")
-    return token
+        return found[0].decode("utf-8", "replace").strip(" \r\n"), f"the container's token {path}"
+    variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+    return context.environ.get(variable, "").strip(" \r\n"), variable

@@ -155,20 +155,17 @@ class Profile:
 
     Attributes:
         name: Its name.
-        found: Whether any file has it.
         entries: Its keys in AWS's files; those of the credentials file replace those of the config file.
         credentials: Its section of the credentials file alone, or None.
         config: Its section of the config file alone, or None.
-        s3cfg: Its keys in s3cfg: access_key, host_base, bucket_location, host_bucket and so on.
         document: The config file, for sessions and services.
         places: The files.
     """
 
-    __slots__ = ("config", "credentials", "document", "entries", "found", "name", "places", "s3cfg")
+    __slots__ = ("config", "credentials", "document", "entries", "name", "places")
 
     def __init__(self, name: str, places: Places) -> None:
-        documents = [load(path, plain=number == 2) for number, path in enumerate(places[:3])]
-        credentials, config, s3cfg = documents
+        credentials, config = load(places[0]), load(places[1])
         for document in (credentials, config):
             _check_preamble(document)
         self.name = name
@@ -176,10 +173,22 @@ class Profile:
         self.document = config
         self.credentials = credentials.sections.get(name)
         self.config = _named(config, "profile").get(name)
-        in_s3cfg = s3cfg.sections.get(name)
-        self.found = any((self.credentials, self.config, in_s3cfg))
         self.entries = _merged((self.config, self.credentials))
-        self.s3cfg = _merged((s3cfg.preamble, in_s3cfg))
+
+    @property
+    def found(self) -> bool:
+        """Whether any file has it."""
+        return bool(self.credentials or self.config or self.name in self._s3cfg().sections)
+
+    @property
+    def s3cfg(self) -> dict[str, Entry]:
+        """Its keys in s3cfg: access_key, host_base, bucket_location, host_bucket and so on."""
+        document = self._s3cfg()
+        return _merged((document.preamble, document.sections.get(self.name)))
+
+    def _s3cfg(self) -> Document:
+        """Read s3cfg, which matters only where AWS's files say nothing."""
+        return load(self.places[2], plain=True)
 
     def get(self, key: str) -> Entry | None:
         """Return what AWS's files say of a key, None where it is not there or empty."""

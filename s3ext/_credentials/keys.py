@@ -38,6 +38,9 @@ class Keys:
         source: Where they come from, without secrets: `"profile 'x' in /home/me/.aws/credentials:3"`.
         path: The file that they stand in and that may be replaced; None if they stand in none.
         signature: What the file looked like when it was read.
+
+    Raises:
+        GenericError: One holds a character that no key has; it says which, and no value.
     """
 
     __slots__ = ("expires_at", "key_id", "path", "secret", "signature", "source", "token")
@@ -53,6 +56,9 @@ class Keys:
         path: str | None = None,
         signature: Signature | None = None,
     ) -> None:
+        for name, text in (("key id", key_id), ("secret", secret), ("token", token or "")):
+            if not text.isascii() or not text.isprintable() or " " in text:
+                raise GenericError(f"the {name} of {source} holds characters that no key has")
         self.key_id = key_id
         self.secret = secret
         self.token = token or None

@@ -41,7 +41,7 @@ TOKEN_SECONDS = "600"  # noqa: S105 - how long it is good for
 ROLES = "latest/meta-data/iam/security-credentials/"
 
 _answered = False
-"""Whether the service has ever answered in this process."""
+"""Whether there is such a service: it has given something in this process."""
 
 
 def find(context: Context) -> Keys:
@@ -105,11 +105,16 @@ def _token(client: Client, *, fallback: bool) -> tuple[tuple[str, str], ...]:
     except RequestTimeoutError:
         if fallback:
             return ()
-        raise Nothing("no answer in time; in a container the instance's hop limit must be 2") from None
+        raise Nothing(
+            f"no answer from {client.host} in time (in a container the instance's hop limit must be 2)"
+        ) from None
     except ConnectError:
         raise Nothing(f"no connection to {client.host}") from None
     if answer.status == 200:
-        return (("x-aws-ec2-metadata-token", answer.body.decode("latin-1").strip()),)
+        from s3ext._credentials.services import header  # noqa: PLC0415 - see find
+
+        token = answer.body.decode("utf-8", "replace").strip()
+        return (header("x-aws-ec2-metadata-token", token, f"the token of {client.host}"),)
     if answer.status in {403, 404, 405} and fallback:
         return ()
     hint = "" if fallback else "; imdsv1_fallback=True would try version 1"
@@ -137,7 +142,7 @@ def _ask(client: Client, method: str, path: str, headers: tuple[tuple[str, str],
             if last or not _answered:
                 raise
         else:
-            _answered = True
+            _answered = _answered or answer.status == 200
             if last or (answer.status < 500 and answer.status != 429):
                 return answer
         # Nothing secret is drawn: `random` will do.

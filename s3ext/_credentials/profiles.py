@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "find_awssecret", "find_s3cfg"]
 
-_AWS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-_S3CFG = ("access_key", "secret_key", "access_token")
+# Id, secret, and the token's names; the second one is that of old versions of AWS's tools.
+_AWS = ("aws_access_key_id", "aws_secret_access_key", ("aws_session_token", "aws_security_token"))
+_S3CFG = ("access_key", "secret_key", ("access_token",))
 
 _warned: set[str] = set()
 
@@ -113,7 +114,7 @@ def _of_profile(context: Context, profile: Profile, asked: tuple[str, ...]) -> K
         return find_web_identity(context, profile)
     if profile.get("role_arn"):
         return assume(context, profile, of_source)
-    if profile.get("sso_session") or profile.get("sso_account_id") or profile.get("sso_role_name"):
+    if profile.get("sso_account_id") or profile.get("sso_role_name"):
         from s3ext._credentials import sso  # noqa: PLC0415 - heavy, and few profiles need it
 
         return sso.find(context, profile)
@@ -134,10 +135,13 @@ def _in_section(section: Section | None, profile: Profile) -> Keys | None:
     return None if section is None else _in_file(section.entries, _AWS, profile)
 
 
-def _in_file(entries: Mapping[str, Entry], names: tuple[str, str, str], profile: Profile) -> Keys | None:
+def _in_file(
+    entries: Mapping[str, Entry], names: tuple[str, str, tuple[str, ...]], profile: Profile
+) -> Keys | None:
     """Take the keys that stand in one section of one file; None if neither id nor secret is there."""
-    key_id, secret, token = (entries.get(name) for name in names)
-    key_id, secret = (entry if entry is not None and entry.text else None for entry in (key_id, secret))
+    filled = {key: entry for key, entry in entries.items() if entry.text}
+    key_id, secret = filled.get(names[0]), filled.get(names[1])
+    token = next((filled[name] for name in names[2] if name in filled), None)
     half = key_id or secret
     if half is None:
         return None

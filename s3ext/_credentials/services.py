@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
     from s3ext._credentials.context import Context
 
-__all__ = ["amazon_url", "ask", "ask_token_service", "object_of", "regional_url", "service_client"]
+__all__ = [
+    "amazon_url",
+    "ask",
+    "ask_token_service",
+    "header",
+    "object_of",
+    "regional_url",
+    "service_client",
+]
 
 ERRORS = range(300, 600)
 LIMIT_MS = 20_000
@@ -133,6 +141,22 @@ def ask(
     return run_sync(steps)
 
 
+def header(name: str, value: str, what: str) -> tuple[str, str]:
+    """Return a header whose value somebody else has written.
+
+    Args:
+        name: Its name, in lower case.
+        value: Its value.
+        what: What the value is, for errors.
+
+    Raises:
+        GenericError: It holds a line's end or another character that could become a header of its own.
+    """
+    if not value.isascii() or not value.isprintable():
+        raise GenericError(f"{what} holds characters that no header may hold")
+    return name, value
+
+
 def object_of(answer: Answer, source: str) -> dict[str, Any]:
     """Read an answer that is a JSON object.
 
@@ -233,7 +257,7 @@ def _refusal(answer: Answer, action: str, host: str, source: str, secret: str | 
             said = said or dict(leaves(answer.body, root))
         except ValueError:  # A proxy's page: the status tells.
             continue
-    message = said.get("Message", "")[:300]
+    message = " ".join(said.get("Message", "").split())[:300]
     if secret:
         message = message.replace(secret, "***")
     words = [str(answer.status), said.get("Code", ""), message]

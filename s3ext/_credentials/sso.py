@@ -22,7 +22,7 @@ from typing import Any
 
 from s3ext._credentials.files import read
 from s3ext._credentials.keys import Keys, parse_moment
-from s3ext._credentials.services import ask, object_of, regional_url, service_client
+from s3ext._credentials.services import ask, header, object_of, regional_url, service_client
 from s3ext.exceptions import GenericError, ProtocolError, UnauthenticatedError
 
 TYPE_CHECKING = False
@@ -103,7 +103,7 @@ def find(context: Context, profile: Profile) -> Keys:
         service_client(context, url, label),
         "GET",
         "federation/credentials",
-        headers=(("x-amz-sso_bearer_token", token),),
+        headers=(header("x-amz-sso_bearer_token", token, "the token of the login"),),
         query=(("role_name", login.role), ("account_id", login.account)),
     )
     if answer.status == 401:

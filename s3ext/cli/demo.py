@@ -213,7 +213,7 @@ def run(options: argparse.Namespace) -> None:
             items = _list(show, store, options.size)
             if not items:
                 raise FileNotFoundError(
-                    f"{source} holds no object of at most {options.size:,} bytes (--size)"
+                    f"{store!r} holds no object of at most {options.size:,} bytes (--size)"
                 )
             _read_back(show, store, items, options.concurrency)
         outcome = [f"{len(items):,} objects read twice; both readings have the same SHA-256."]

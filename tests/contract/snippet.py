@@ -7,13 +7,23 @@ that ends in `# wrong`, and they must say so. Nothing here is ever run.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, assert_type
 
 import obspec
 
 import s3ext
-from s3ext import Attributes, Bytes, GetOptions, GetResult, ListResult, ObjectMeta, PutResult
+from s3ext import (
+    Attributes,
+    Bytes,
+    GetOptions,
+    GetResult,
+    ListResult,
+    ObjectMeta,
+    ObjectWriter,
+    PutResult,
+)
 from s3ext.auth.aiobotocore import AiobotocoreCredentialProvider
 from s3ext.auth.boto3 import Boto3CredentialProvider, StsCredentialProvider
 from s3ext.auth.earthdata import NasaEarthdataAsyncCredentialProvider, NasaEarthdataCredentialProvider
@@ -170,6 +180,17 @@ def everything_can_be_put(store: S3Store) -> None:
         store.put("k", file)
 
 
+def objects_are_opened_as_files(store: S3Store) -> None:
+    assert_type(store.open("k"), BufferedReader)
+    assert_type(store.open("k", "rb", block_size=1 << 20, version="v"), BufferedReader)
+    assert_type(store.open("k", "xb"), ObjectWriter)
+    assert_type(s3ext.open("s3://b/k", "w", encoding="utf-8", newline=""), TextIOWrapper)
+    assert_type(s3ext.open("s3+http://b/k", "r", region="eu-west-1", profile="p"), TextIOWrapper)
+    with s3ext.open("s3://b/k", "wb", config={"region": "r"}) as file:
+        file.write(b"data")
+    store.put("k", s3ext.open("s3://b/k"))
+
+
 def the_rest(store: S3Store) -> None:
     store.delete("k")
     store.delete(["k", "k2"])
@@ -227,3 +248,5 @@ def mistakes_are_found(store: S3Store) -> None:
     store.put("k", b"", mode="append")  # wrong
     store.sign("get", "k", timedelta(hours=1))  # wrong
     store.head("k")["etag"]  # wrong
+    store.open("k", encodin="utf-8")  # wrong
+    store.open("k", "wb").read(5).decode(5)  # wrong

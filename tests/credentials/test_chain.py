@@ -312,7 +312,24 @@ def no_role(home, services):
     return "web_identity_token_file is set, and role_arn (AWS_ROLE_ARN) is not"
 
 
-BROKEN = [half, half_secret, two_files, malformed, bad_expiry, directory, pipe, awssecret, s3cfg, no_role]
+def strange(home, services):
+    path = home.write("credentials", "[default]\naws_access_key_id = A\naws_secret_access_key = c\n  anary\n")
+    return f"the secret of profile 'default' in {path}:2 holds characters that no key has"
+
+
+BROKEN = [
+    strange,
+    half,
+    half_secret,
+    two_files,
+    malformed,
+    bad_expiry,
+    directory,
+    pipe,
+    awssecret,
+    s3cfg,
+    no_role,
+]
 
 
 @pytest.mark.parametrize("lay", BROKEN, ids=lambda lay: lay.__name__)
@@ -346,6 +363,9 @@ def test_the_log_tells_the_source_where_there_is_a_log(home, server, services, c
     lay_profile(home, services)
     source_of(connect(server))
     assert "credentials from profile 'default' in " in caplog.text
+    lay_environment(home, services)
+    connect(server)
+    assert "credentials from the environment: AWS_ACCESS_KEY_ID" in caplog.text
     assert "canary" not in caplog.text
 
 

@@ -259,21 +259,35 @@ def test_a_permission_that_is_refused_is_an_error(home, monkeypatch):
         load(path)
 
 
+def test_what_is_not_needed_is_not_read(home):
+    home.write("credentials", "[default]\nregion = r\n")
+    os.mkfifo(home.path / ".s3cfg")
+    profile = profile_of("default")
+    assert profile.found
+    with pytest.raises(GenericError, match=r"\.s3cfg cannot be read"):
+        assert profile.s3cfg is None
+
+
 def test_what_is_missing_is_as_if_empty(home):
     (home.path / "file").touch()
     for path in ("none", "file/below", "none/none"):
         assert load(f"{home.path}/{path}").sections == {}
 
 
-def test_a_file_that_is_written_while_it_is_read_is_read_again(home, monkeypatch):
+@pytest.mark.parametrize("how", ["replaced", "growing"])
+def test_a_file_that_is_written_while_it_is_read_is_read_again(home, monkeypatch, how):
     path = home.write("credentials", "[default]\nregion = half\n")
     true_read, writes = os.read, []
 
     def write_meanwhile(descriptor, size):
         found = true_read(descriptor, size)
-        if not writes:
+        if not writes and not found:
             writes.append(1)
-            home.write("credentials", "[default]\nregion = whole\n")
+            if how == "replaced":
+                home.write("credentials", "[default]\nregion = whole\n")
+            else:
+                with open(path, "a") as file:  # noqa: PTH123 - it is a str
+                    file.write("region = whole\n")
         return found
 
     monkeypatch.setattr(files.os, "read", write_meanwhile)

@@ -477,6 +477,12 @@ def test_who_has_to_log_in_is_told_how(home, server, services, case):
     refused(connect(server, profile="p"), f"{words}; {HINT}")
 
 
+def test_a_login_whose_token_is_no_header(home, server, services):
+    lay_login(home, services, accessToken="canary\nx-forged: 1")
+    refused(connect(server, profile="p"), "the token of the login holds characters that no header may hold")
+    assert not services.requests
+
+
 @pytest.mark.parametrize("missing", ["sso_start_url", "sso_region", "sso_account_id", "sso_role_name"])
 def test_a_profile_without_all_of_its_login(home, server, services, missing):
     config = "".join(line for line in SESSION.splitlines(keepends=True) if not line.startswith(missing))
@@ -558,6 +564,7 @@ def test_which_hosts_a_container_s_url_may_name(uri, allowed):
 
 CONTAINERS = {
     "host": ({"FULL_URI": "http://user:canary@10.0.0.1/x"}, None, "names the host '10.0.0.1' without TLS"),
+    "no url": ({"FULL_URI": "http://[canary"}, None, "container_credentials_full_uri is not a URL"),
     "user": ({"FULL_URI": "http://user:canary@127.0.0.1/x"}, None, "has a user"),
     "relative": ({"RELATIVE_URI": "@evil.example/x"}, None, "must be a path that begins with '/'"),
     "status": ({}, (404, "canary"), "container credentials at 127.0.0.1:.* were refused with status 404"),
@@ -614,6 +621,13 @@ def test_version_1_only_when_asked_for(home, server, services, status):
     assert len(services.requests) == 1
     source_of(connect(server, imdsv1_fallback=True))
     assert all("x-aws-ec2-metadata-token" not in request.headers for request in services.requests)
+
+
+def test_a_token_of_an_instance_that_is_no_header(home, server, services):
+    at_instance(home, services)
+    services.answers["/latest/api/token"] = 200, "canary\r\nx-forged: 1"
+    refused(connect(server), "the token of 127.0.0.1:.* holds characters that no header may hold")
+    assert len(services.requests) == 1
 
 
 def test_a_busy_instance_is_asked_again(home, server, services, no_waits):

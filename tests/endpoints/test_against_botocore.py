@@ -441,6 +441,11 @@ def test_a_multi_region_access_point_is_refused_because_it_needs_sigv4a():
             ["addressing_style", "path"],
         ),
         (f"arn:aws:s3:us-west-2:{ACCOUNT}:accesspoint/p", {"signature_version": "v2"}, ["signature_version"]),
+        (
+            f"arn:aws-cn:s3:cn-north-1:{ACCOUNT}:accesspoint/p",
+            {"use_fips_endpoint": True},
+            ["use_fips_endpoint", "'cn-north-1'"],
+        ),
         ("n--use1-az4--x-s3", {"s3_express": True, "signature_version": "v2"}, ["signature_version"]),
         (
             "n--use1-az4--x-s3",
@@ -454,6 +459,12 @@ def test_what_contradicts_itself_is_refused_at_construction_and_named(bucket, op
         S3Store(bucket, **KEYS, **options)
     for word in words:
         assert any(choice in str(caught.value) for choice in word.split("|")), str(caught.value)
+
+
+def test_a_default_region_gives_way_to_an_arn():
+    arn = f"arn:aws:s3:us-west-2:{ACCOUNT}:accesspoint/p"
+    found = parse_config(arn, kwargs={"default_region": "eu-west-1"}, environ={})
+    assert found.settings.region == "us-west-2"
 
 
 def test_an_arns_region_may_replace_the_one_in_code_where_code_says_so():

@@ -6,7 +6,7 @@ import pytest
 
 from s3ext import exceptions
 from s3ext.store import S3Store
-from tests.server import ACCESS_KEY, SECRET_KEY, ForwardProxy, VerifyingServer, make_certificate
+from tests.server import ACCESS_KEY, REGION, SECRET_KEY, ForwardProxy, VerifyingServer, make_certificate
 
 ARN = "arn:aws:s3:us-west-2:123456789012:accesspoint/data"
 POINT = "data-123456789012"
@@ -86,3 +86,62 @@ def test_every_call_goes_through_an_access_point(cloud, way, options, host):
 def test_an_error_names_the_access_point(cloud, way):
     with pytest.raises(exceptions.NotFoundError, match=r"accesspoint/data/none failed: 404"):
         way(connect(cloud, ARN), "get", "none")
+
+
+# ---- servers of one's own, from files and variables alone ----
+
+
+@pytest.fixture
+def server():
+    with VerifyingServer(min_part_size=0) as server:
+        yield server
+        server.wait_idle()
+        assert server.take_errors() == []
+
+
+def write(path, text):
+    """Write a file that nobody else may read; there is a warning for others."""
+    path.write_text(text)
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_a_profile_leads_to_its_server(server, monkeypatch, tmp_path, way):
+    """Keys, region, endpoint and style of one profile; code names nothing but the bucket."""
+    config = write(
+        tmp_path / "config",
+        f"[profile dev]\nservices = mine\ns3 =\n  addressing_style = virtual\n"
+        f"[services mine]\ns3 =\n  endpoint_url = http://localhost:{server.port}\n",
+    )
+    credentials = write(
+        tmp_path / "credentials",
+        f"[dev]\nregion = {REGION}\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n",
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", config)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", credentials)
+    monkeypatch.setenv("AWS_PROFILE", "dev")
+    every_call(S3Store("bucket", allow_http=True), way)
+    assert {request.header("host") for request in server.requests} == {f"bucket.localhost:{server.port}"}
+
+
+@pytest.mark.parametrize(("style", "host"), [("auto", "127.0.0.1"), ("path", "localhost")])
+def test_htslibs_variables_lead_to_their_server(server, monkeypatch, way, style, host):
+    monkeypatch.setenv("HTS_S3_HOST", f"{host}:{server.port}")
+    monkeypatch.setenv("HTS_S3_ADDRESS_STYLE", style)
+    store = S3Store.from_url(
+        "s3+http://bucket", access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY, region=REGION
+    )
+    every_call(store, way)
+    assert {request.header("host") for request in server.requests} == {f"{host}:{server.port}"}
+
+
+def test_s3cfg_leads_to_its_server(server, monkeypatch, tmp_path, way):
+    s3cfg = write(
+        tmp_path / "s3cfg",
+        f"[default]\naccess_key = {ACCESS_KEY}\nsecret_key = {SECRET_KEY}\n"
+        f"host_base = localhost:{server.port}\n"
+        f"host_bucket = %(bucket)s.localhost:{server.port}\nbucket_location = US\n",
+    )
+    monkeypatch.setenv("HTS_S3_S3CFG", s3cfg)
+    every_call(S3Store.from_url("s3+http://bucket"), way)
+    assert {request.header("host") for request in server.requests} == {f"bucket.localhost:{server.port}"}

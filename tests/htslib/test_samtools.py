@@ -110,6 +110,12 @@ def sam(tmp_path_factory):
     return write_sam(tmp_path_factory.mktemp("sam") / "in.sam", 3000)
 
 
+@pytest.fixture(scope="module")
+def big(tmp_path_factory):
+    """A file of 50,000 reads, which are two parts as BAM without compression."""
+    return write_sam(tmp_path_factory.mktemp("big") / "big.sam", 50_000)
+
+
 def write_sam(path, count):
     header = "@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:chr1\tLN:200100\n@SQ\tSN:chr2\tLN:200100\n"
     path.write_text(header + "".join(reads(count)), encoding="ascii")
@@ -159,8 +165,7 @@ def test_what_samtools_writes_is_read(server, run, sam):
 
 
 @pytest.mark.usefixtures("usual")
-def test_what_samtools_writes_in_parts_is_read(server, run, tmp_path):
-    big = write_sam(tmp_path / "big.sam", 50_000)
+def test_what_samtools_writes_in_parts_is_read(server, run, big):
     url = "s3+http://bucket/big.bam"
     run("samtools", "view", "-b", "-u", "-o", url, str(big))
     assert len(server.find("PUT", query="partNumber")) == 2
@@ -180,9 +185,8 @@ def test_samtools_reads_what_is_written(run, sam, bam):
 
 
 @pytest.mark.usefixtures("usual")
-def test_samtools_reads_what_is_written_in_parts(server, run, tmp_path, monkeypatch):
+def test_samtools_reads_what_is_written_in_parts(server, run, big, tmp_path, monkeypatch):
     monkeypatch.setenv("HTS_S3_PART_SIZE", "5")
-    big = write_sam(tmp_path / "big.sam", 50_000)
     run("samtools", "view", "-b", "-u", "-o", str(tmp_path / "big.bam"), str(big))
     url = "s3+http://bucket/big.bam"
     copy_up(tmp_path / "big.bam", url)

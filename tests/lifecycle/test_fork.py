@@ -756,6 +756,9 @@ def test_a_reader_goes_on_in_a_child_and_a_writer_says_that_it_is_the_parents(an
             small, large = (store.open_writer(name, buffer_size=5_242_880) for name in ("small", "large"))
             small.write(b"data")
             large.write(content(0, 6_000_000))
+            plain, text = store.open(KEY, block_size=1000), store.open("text", "w")
+            assert plain.read(5) == content(0, 5)
+            text.write("data")
             # A thread that the child does not have holds the reader's lock.
             held, let_go = threading.Event(), threading.Event()
             def hold():
@@ -768,6 +771,7 @@ def test_a_reader_goes_on_in_a_child_and_a_writer_says_that_it_is_the_parents(an
             def work():
                 assert file.read(100_000) == content(5, 100_005)
                 assert asyncio.run(later.read(100_000)) == content(5, 100_005)
+                assert plain.read(100_000) == content(5, 100_005)
                 for writer in (small, large):
                     for call in (lambda: writer.write(b"x"), writer.close, writer.flush, writer.__enter__):
                         try:
@@ -776,6 +780,12 @@ def test_a_reader_goes_on_in_a_child_and_a_writer_says_that_it_is_the_parents(an
                             assert "before a fork" in str(error), error
                         else:
                             raise AssertionError("it went on")
+                try:
+                    text.close()
+                except OSError as error:
+                    assert "before a fork" in str(error), error
+                else:
+                    raise AssertionError("it went on")
                 try:
                     asyncio.run(later_writer.close())
                 except OSError as error:
@@ -786,6 +796,8 @@ def test_a_reader_goes_on_in_a_child_and_a_writer_says_that_it_is_the_parents(an
             let_go.set()
             thread.join()
             assert file.read(100_000) == content(5, 100_005)
+            assert plain.read(100_000) == content(5, 100_005)
+            text.close()
             small.close()
             large.write(b"end")
             large.close()
@@ -793,6 +805,7 @@ def test_a_reader_goes_on_in_a_child_and_a_writer_says_that_it_is_the_parents(an
         """,
     )
     assert any_server.get("small").data == any_server.get("async").data == b"data"
+    assert any_server.get("text").data == b"data"
     assert len(any_server.get("large").data) == 6_000_003
     assert not any_server.store.uploads
     assert not any_server.store.aborted

@@ -509,7 +509,8 @@ def test_a_version_is_of_an_object_and_of_no_store():
 
 
 @given(
-    st.tuples(*[st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)] * 3), st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    st.tuples(*[st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)] * 3),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
 )
 @example(("a", "/+ :@?#%", "&"), "?#%41")
 def test_quoted_elements_come_back_from_their_url(keys, key):

@@ -16,7 +16,7 @@ from s3ext import exceptions
 from tests.radosgw.conftest import connect
 from tests.radosgw.tampering import Tampering
 from tests.radosgw.test_signatures import CALLS, KEYS, more_query, other_key, other_method
-from tests.radosgw.test_tokens import session  # noqa: F401 - a fixture
+from tests.radosgw.test_tokens import role, session  # noqa: F401 - fixtures
 from tests.radosgw.test_urls import request
 
 SOON = timedelta(minutes=5)
