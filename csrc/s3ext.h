@@ -274,7 +274,7 @@ s3ext_op *s3ext_op_copy_parts(s3ext_client *client, s3ext_client *signer, const 
 /*
  * Any request: `method` is one of GET, HEAD, PUT, POST and DELETE, `path` is raw, without its leading
  * '/', and comes behind the client's own path. The result has the answer's
- * headers of interest and its body as text, that of an error as well, of 64 KiB at most.
+ * headers of interest and its body as text, of an error as well; a body of 64 KiB at most.
  * `repeatable` is 0 when the request must not be sent again once the server may have seen it.
  */
 s3ext_op *s3ext_op_http(s3ext_client *client, const char *method, const char *path,

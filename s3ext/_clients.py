@@ -6,14 +6,13 @@ goes on, so that all that refers to it does (stores, results, streams), but its 
 gets one of the child's own when that is next asked for.
 
 Static credentials are pushed into the slot once. A provider is asked when the core wants credentials: one
-daemon thread waits in the core for that and starts a thread for each refresh, so that a slow provider delays
-nobody else's; one refresh of a client is under way at a time. An async provider is
-run in the event loop that last used the client, if that loop is alive and runs, else in a loop of the refresh
-thread.
+daemon thread waits in the core for that and begins a `Call` of it (`_providers`), on a thread of its own, so
+that a slow provider delays nobody else's. Of a client one call at a time counts. The daemon thread gives up
+calls that take too long, and calls a provider no more of which several calls hang.
 
-Invariants: nothing that a provider returns is kept here or put into an error; what it raises is kept only as
-the cause of the errors that follow from it, until it succeeds. Whoever makes an operation reads `handle` for
-it, and no other place keeps a handle.
+Invariants: nothing that a provider returns is kept here; what it raises is kept only as the cause of the
+errors that follow from it, until it succeeds. Whoever makes an operation reads `handle` for it, and no other
+place keeps a handle.
 """
 
 from __future__ import annotations
@@ -21,39 +20,32 @@ from __future__ import annotations
 import os
 import weakref
 from itertools import count
+from time import monotonic
 
 from s3ext import exceptions
 from s3ext._checksums import CHECKSUMS
 from s3ext._encryption import encryption_headers
 from s3ext._ffi import at_exit, at_fork, ffi, lib, text
+from s3ext._providers import HANGING_MOST, NEVER_MS, Call, refresh_before_ms, words
 from s3ext._proxies import proxy_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable
-    from concurrent.futures import Future
     from threading import Thread
-    from typing import Any
 
     from s3ext._ffi import CData
+    from s3ext._providers import Keys, Provider
     from s3ext._settings import Settings
-
-    Provider = Callable[[], object]
 
 __all__ = ["Client", "client_for"]
 
 WINDOW = 8
 """Parts of one read in flight."""
 
-NEVER_MS = 2**63 - 1
-REFRESH_BEFORE_MS = 300_000
-"""A provider is asked again when its credentials are valid for less than this, unless it says otherwise."""
-
 WATCH_MS = 1000
-LOOP_PATIENCE = 1.0
-"""Seconds that a loop may take to begin with an async provider; a loop that waits for a sync call never
-does."""
+"""The longest wait for a wish for credentials, after which it is looked whether the process ends."""
 
 
 class Client:
@@ -72,13 +64,13 @@ class Client:
         "_beside",
         "_connected",
         "bucket",
+        "call",
         "handle",
         "host",
         "loop",
         "part_size",
         "provider",
         "provider_error",
-        "refreshing",
         "settings",
         "tag",
     )
@@ -100,7 +92,7 @@ class Client:
     def begin_anew(self) -> None:
         """Be without a handle, and without what came of it; in the child of a fork."""
         self.provider_error: BaseException | None = None
-        self.refreshing = False
+        self.call: Call | None = None
         self.loop: weakref.ref[AbstractEventLoop] | None = None
         self._connected: dict[str, CData] = {}
         try:  # noqa: SIM105 - contextlib is not loaded
@@ -150,25 +142,38 @@ class Client:
             client = self._beside.setdefault(name, made)
         return client
 
-    def refresh(self) -> None:
-        """Ask the provider, and hand its answer or its failure to the core. Runs on a thread of its own."""
+    def call_provider(self, hanging: int) -> Call | None:
+        """Begin with what the core wishes for.
+
+        Args:
+            hanging: Calls for this client that were given up and have not returned.
+
+        Returns:
+            The call; None if one is under way, or if too many hang, which those who wait are told.
+        """
         assert self.provider is not None
-        try:
-            note_refusal = getattr(self.provider, "note_refusal", None)
-            if note_refusal is not None and lib.s3ext_client_is_refused(self.handle):
-                note_refusal()  # A chain gives the keys that it has until it hears of this.
-            answer = self.provider()
-            if hasattr(answer, "__await__"):
-                answer = _await_provider(answer, self.loop)
-            credentials = _checked(answer)
-            self.provider_error = None
-            # Before the core is told: a wish that comes after that is a new one and must not get lost.
-            self.refreshing = False
-            _push(self.handle, *credentials)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait have to be told
-            self.provider_error = error
-            self.refreshing = False
-            said = f"credential provider: {type(error).__name__}: {error}".replace("\0", " ")
+        if self.call is not None:
+            return None
+        if hanging >= HANGING_MOST:
+            self.take(None, TimeoutError(f"{hanging} earlier calls have not returned"))
+            return None
+        refused = bool(lib.s3ext_client_is_refused(self.handle))
+        self.call = call = Call(self.tag, self.provider, self.loop, _end_call, refused=refused)
+        call.start()
+        return call
+
+    def take(self, keys: Keys | None, error: BaseException | None) -> None:
+        """Hand what a call came to, keys or an error, to the core."""
+        self.provider_error = error
+        # Before the core is told: a wish that comes after that is a new one and must not get lost.
+        self.call = None
+        if keys is not None:
+            try:
+                _push(self.handle, *keys)
+            except MemoryError as lost:  # The core has told those who wait.
+                self.provider_error = lost
+        elif error is not None:
+            said = words(error).replace("\0", " ")
             lib.s3ext_client_fail_credentials(self.handle, said.encode("utf-8", "replace")[:400])
 
 
@@ -260,7 +265,7 @@ def _new_handle(settings: Settings, provider: Provider | None, tag: int) -> CDat
     config.ca_pem_size = len(pem)
     config.window = WINDOW
     config.provider_tag = tag
-    config.refresh_before_ms = _refresh_before_ms(provider)
+    config.refresh_before_ms = refresh_before_ms(provider)
 
     code = ffi.new("int *")
     message = ffi.new("char[]", 512)
@@ -318,105 +323,6 @@ def _versions() -> CData:
 
 # ---- providers ----
 
-
-def _refresh_before_ms(provider: Provider | None) -> int:
-    threshold = getattr(provider, "refresh_threshold", None)
-    if threshold is None:
-        return REFRESH_BEFORE_MS
-    return max(0, int(threshold.total_seconds() * 1000))
-
-
-def _checked(answer: Any) -> tuple[str, str, str | None, int]:
-    """Check what a provider returned: key id, secret, token, expiry in milliseconds since the epoch.
-
-    Raises:
-        TypeError: It is no mapping, or a value has the wrong type. No value is shown: it may be the secret.
-        ValueError: A key is missing, or the expiry has no time zone.
-    """
-    try:
-        keys = set(answer.keys())
-        answer["access_key_id"] if "access_key_id" in keys else None
-    except (AttributeError, TypeError):
-        raise TypeError(
-            "a credential provider must return a mapping with access_key_id, secret_access_key, optionally "
-            f"token, and expires_at, not {type(answer).__name__}"
-        ) from None
-    for name in ("access_key_id", "secret_access_key", "expires_at"):
-        if name not in keys:
-            raise ValueError(f"the credential provider's answer lacks {name}")
-    values: list[str | None] = []
-    for name in ("access_key_id", "secret_access_key", "token"):
-        value = answer[name] if name in keys else None
-        if value is None and name == "token":
-            values.append(None)
-            continue
-        if not isinstance(value, str):
-            raise TypeError(f"the credential provider's {name} must be a str, not {type(value).__name__}")
-        if not value.isascii() or not value.isprintable() or (not value and name != "token"):
-            raise ValueError(f"the credential provider's {name} is empty or holds characters that no key has")
-        values.append(value or None)
-    key_id, secret, token = values
-    assert key_id is not None
-    assert secret is not None
-    return key_id, secret, token, _expires_ms(answer["expires_at"])
-
-
-def _expires_ms(moment: object) -> int:
-    from datetime import datetime  # noqa: PLC0415 - only providers need it
-
-    if moment is None:
-        return NEVER_MS
-    if not isinstance(moment, datetime):
-        raise TypeError(
-            f"the credential provider's expires_at must be a datetime or None, not {type(moment).__name__}"
-        )
-    if moment.utcoffset() is None:
-        raise ValueError(
-            "the credential provider's expires_at must have a time zone, such as datetime.timezone.utc"
-        )
-    return int(moment.timestamp() * 1000)
-
-
-def _await_provider(awaitable: Any, last_loop: weakref.ref[AbstractEventLoop] | None) -> object:
-    """Wait for an async provider's answer, in the loop that last used the client or in one of this thread."""
-    import asyncio  # noqa: PLC0415 - only async providers need it
-    from threading import Event, Lock  # noqa: PLC0415 - only providers need threads
-
-    claim, begun = Lock(), Event()
-
-    async def answer() -> object:
-        # A loop that was given up may still come to this: then the awaitable belongs to another.
-        if not claim.acquire(blocking=False):
-            return None
-        begun.set()
-        return await awaitable
-
-    loop = None if last_loop is None else last_loop()
-    if loop is not None and not loop.is_closed() and loop.is_running():
-        task = answer()
-        try:
-            future = asyncio.run_coroutine_threadsafe(task, loop)
-        except RuntimeError:  # It was closed this very moment.
-            task.close()
-        else:
-            begun.wait(LOOP_PATIENCE)
-            if claim.locked():
-                return _result_from(future, loop)
-    return asyncio.run(answer())
-
-
-def _result_from(future: Future[object], loop: AbstractEventLoop) -> object:
-    """Wait for a future of a loop, as long as the loop runs."""
-    while True:
-        try:
-            return future.result(LOOP_PATIENCE)
-        except TimeoutError:
-            if future.done():
-                raise
-            if loop.is_closed() or not loop.is_running():
-                raise RuntimeError("the event loop ended before the credential provider did") from None
-
-
 _watcher: Thread | None = None
 _ends = False
 
@@ -432,17 +338,33 @@ def _watch() -> None:
 
 
 def _serve() -> None:
-    from threading import Thread  # noqa: PLC0415 - only providers need threads
-
+    """Begin calls of providers as the core wishes for credentials, and give up those whose time is up."""
+    calls: list[Call] = []
     while not _ends:
-        tag = lib.s3ext_credentials_wanted(WATCH_MS)
+        tag = lib.s3ext_credentials_wanted(_patience_ms(calls))
+        for call in calls:
+            if not call.over and monotonic() >= call.deadline:
+                call.give_up()
+        calls = [call for call in calls if not call.returned]
         client = _living.get(tag) if tag else None
-        # The core repeats its wish as long as somebody waits.
-        if client is not None and not client.refreshing:
-            client.refreshing = True
-            Thread(target=client.refresh, name="s3ext-refresh", daemon=True).start()
+        if client is not None:
+            begun = client.call_provider(sum(call.over and call.tag == tag for call in calls))
+            calls += [] if begun is None else [begun]
         # It must not stay in this frame: a client lives as long as its stores.
         del client
+
+
+def _patience_ms(calls: list[Call]) -> int:
+    """Return how long to wait for the next wish, so that no deadline is missed."""
+    left = [int((call.deadline - monotonic()) * 1000) for call in calls if not call.over]
+    return max(1, min([WATCH_MS, *left]))
+
+
+def _end_call(call: Call, keys: Keys | None, error: BaseException | None) -> None:
+    """Take a call's end in, unless its client is gone or, after a fork, has forgotten the call."""
+    client = _living.get(call.tag)
+    if client is not None and client.call is call:
+        client.take(keys, error)
 
 
 def _drop() -> None:

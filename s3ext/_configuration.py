@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from s3ext._options import Option
     from s3ext._types import FullRetry, RetryConfig
 
-__all__ = ["Configuration", "MaskedDict", "parse_config"]
+__all__ = ["Configuration", "MaskedDict", "collect", "parse_config"]
 
 # C counts retries in signed integers; more than this are without end.
 _MOST_RETRIES = 2**31 - 1
@@ -151,12 +151,16 @@ def parse_config(
         TypeError: A key or value has the wrong type.
         OverflowError: max_retries is negative or too large.
     """
-    given = from_code(bucket, config=config, kwargs=kwargs, client_options=client_options)
-    for name, value in from_provider(credential_provider).items():
-        given.setdefault(name, value)
     environ = os.environ if environ is None else environ
-    variables = from_environment(environ, client=client_options is None)
-    values = Values(given, variables)
+    values = collect(
+        bucket,
+        config=config,
+        client_options=client_options,
+        credential_provider=credential_provider,
+        kwargs=kwargs,
+        environ=environ,
+    )
+    given = values.given
     retry = _parse_retry(retry_config)
     settings = _resolve(values, retry, environ, has_provider=credential_provider is not None)
     shown_client = {name: value.text for name, value in given.items() if value.option.section == CLIENT}
@@ -169,10 +173,29 @@ def parse_config(
     )
 
 
-def _resolve(values: Values, retry: FullRetry, environ: Mapping[str, str], *, has_provider: bool) -> Settings:
-    from s3ext._targets import add_profile, target_of
+def collect(
+    bucket: str | None = None,
+    *,
+    config: Mapping[str, object] | None = None,
+    client_options: Mapping[str, object] | None = None,
+    credential_provider: object = None,
+    kwargs: Mapping[str, object] | None = None,
+    environ: Mapping[str, str],
+) -> Values:
+    """Collect all that is given for a store, with who gave it; see `parse_config`."""
+    from s3ext._targets import add_profile
 
-    add_profile(values, environ, has_provider=has_provider)
+    given = from_code(bucket, config=config, kwargs=kwargs, client_options=client_options)
+    for name, value in from_provider(credential_provider).items():
+        given.setdefault(name, value)
+    values = Values(given, from_environment(environ, client=client_options is None))
+    add_profile(values, environ, has_provider=credential_provider is not None)
+    return values
+
+
+def _resolve(values: Values, retry: FullRetry, environ: Mapping[str, str], *, has_provider: bool) -> Settings:
+    from s3ext._targets import target_of
+
     bucket = _bucket(values)
     idle = values.get("pool_max_idle_per_host")
     resolved: dict[str, object] = {

@@ -207,7 +207,7 @@ def _hint(
         return None if payer else "if the bucket is a requester-pays one, give request_payer=True"
     if s3_code == "InvalidRequest" and _SSE_C in said:
         return "give server_side_encryption='sse-c' and the key as sse_customer_key_base64"
-    if name == "head" and status == 400:
+    if name == "head" and status == 400 and label != "REGION":
         return "an answer to HEAD brings no reason; expired session tokens and missing keys of SSE-C look so"
     # What a provider said is in the message.
     ours = label == "CREDENTIALS" and client.provider is not None

@@ -229,7 +229,8 @@ def from_provider(provider: object) -> dict[str, Given]:
     """Take what a credential provider says in its `config` attribute.
 
     Raises:
-        TypeError: It cannot be called, or its `config` is no dict of options.
+        TypeError: It cannot be called, its `config` is no dict of options, or its `refresh_threshold` no
+            timedelta.
         GenericError: A value is wrong.
         UnknownConfigurationKeyError: There is no such option.
     """
@@ -238,6 +239,12 @@ def from_provider(provider: object) -> dict[str, Given]:
     if not callable(provider):
         raise TypeError(
             f"Expected callable object for credential_provider. It is of type {type(provider).__name__!r}."
+        )
+    threshold = getattr(provider, "refresh_threshold", None)
+    if threshold is not None and not hasattr(threshold, "total_seconds"):
+        raise TypeError(
+            f"credential_provider.refresh_threshold must be a timedelta, not {type(threshold).__name__}: "
+            f"{shown(threshold)}"
         )
     given: dict[str, Given] = {}
     config = getattr(provider, "config", None)

@@ -6,7 +6,7 @@ XML and of JSON services into account for that. What an answer means is the call
 
 from __future__ import annotations
 
-from s3ext._errors import failure
+from s3ext._errors import code_name, failure
 from s3ext._ffi import ffi, lib
 from s3ext._requests import block
 from s3ext._wait import Operation
@@ -18,24 +18,37 @@ if TYPE_CHECKING:
     from s3ext._clients import Client
     from s3ext._wait import Steps
 
-__all__ = ["Answer", "leaves", "request"]
+__all__ = ["Answer", "attempt", "leaves", "request"]
 
 
 class Answer:
     """An answer.
 
     Attributes:
-        status: The HTTP status.
+        status: The HTTP status; 0 if no answer came.
         headers: Pair block of the headers of interest.
         body: The body; at most 64 KiB.
+        label: The outcome's name in the core's table, such as `"OK"` or `"RESOLVE"`.
+        error: What is to be raised, None for success.
     """
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "error", "headers", "label", "status")
 
-    def __init__(self, status: int, headers: bytes, body: bytes) -> None:
+    def __init__(
+        self, status: int, headers: bytes, body: bytes, *, label: str = "OK", error: Exception | None = None
+    ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.label = label
+        self.error = error
+
+    def header(self, name: str) -> str | None:
+        """Return a header of interest by its name in lower case; None if it is absent."""
+        words = self.headers.split(b"\0")
+        pairs = dict(zip(words[::2], words[1::2], strict=False))
+        found = pairs.get(name.encode())
+        return None if found is None else found.decode("latin-1")
 
 
 def request(
@@ -52,7 +65,7 @@ def request(
     name: str,
     key: str | None = None,
 ) -> Steps[Answer]:
-    """Do a request.
+    """Do a request; see `attempt`.
 
     Args:
         client: The client, whose host, service and credentials count.
@@ -70,6 +83,37 @@ def request(
     Raises:
         BaseError: As the answer's status and code say.
     """
+    answer = yield from attempt(
+        client,
+        method,
+        path,
+        headers=headers,
+        query=query,
+        body=body,
+        repeatable=repeatable,
+        limit_ms=limit_ms,
+        name=name,
+        key=key,
+    )
+    if answer.error is not None and answer.status not in expected:
+        raise answer.error
+    return answer
+
+
+def attempt(
+    client: Client,
+    method: str,
+    path: str = "",
+    *,
+    headers: Iterable[tuple[str, str]] = (),
+    query: Iterable[tuple[str, str]] = (),
+    body: bytes = b"",
+    repeatable: bool = True,
+    limit_ms: int = 0,
+    name: str,
+    key: str | None = None,
+) -> Steps[Answer]:
+    """Do a request, and return what it came to, be that an error; see `request` for the arguments."""
     raw, sent, asked = path.encode(), block(headers), block(query)
     handle = lib.s3ext_op_http(
         client.handle, method.encode(), raw, len(raw), sent, len(sent), asked, len(asked), body, len(body),
@@ -81,15 +125,14 @@ def request(
             lib.s3ext_op_limit(operation.handle, limit_ms)
         yield operation
         result = lib.s3ext_op_result(operation.handle)
-        if result.code:
-            view = ffi.new("struct s3ext_error_view *")
-            lib.s3ext_op_error(operation.handle, view)
-            if view.http_status not in expected:
-                raise failure(operation, name, key)
+        view = ffi.new("struct s3ext_error_view *")
+        lib.s3ext_op_error(operation.handle, view)
         return Answer(
-            int(result.http_status),
+            int(view.http_status if result.code else result.http_status),
             ffi.unpack(result.headers, result.headers_size) if result.headers_size else b"",
             ffi.unpack(result.text, result.text_size) if result.text_size else b"",
+            label=code_name(result.code),
+            error=failure(operation, name, key) if result.code else None,
         )
     finally:
         operation.release()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from s3ext._given import Values
     from s3ext._url import Endpoint
 
-__all__ = ["add_profile", "target_of"]
+__all__ = ["add_profile", "reasons_of", "target_of"]
 
 _BUCKET_KEY = "host_bucket"
 _FLAG = "virtual_hosted_style_request"
@@ -176,6 +176,19 @@ def target_of(values: Values, bucket: str) -> dict[str, object]:
     _set_switches(values, asked)
     _set_style(values, asked)
     return resolve(asked)
+
+
+def reasons_of(values: Values) -> dict[str, str]:
+    """Say who named the region and the endpoint, by the labels of their options; "" for nobody.
+
+    Args:
+        values: What is given, profile included.
+    """
+    region, named = _region(values)
+    asked = Asked("", region)
+    asked.scheme = values.text("scheme") or asked.scheme
+    _set_endpoint(values, asked)
+    return {"region": "" if named is None else named.label, "endpoint": asked.endpoint_is_asked}
 
 
 def _in_code(values: Values, given: Given) -> bool:

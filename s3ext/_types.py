@@ -350,7 +350,12 @@ class S3Credential(TypedDict):
 
 
 class S3CredentialProvider(Protocol):
-    """A callable that gives credentials, at once or as a coroutine.
+    """A callable that gives credentials, at once or as a coroutine or other awaitable.
+
+    It is called on a thread of its own, once for all requests that wait, and has 60 s for its answer; an
+    awaitable is run in the event loop that last used the store, or in a loop of that thread. What it raises,
+    an answer that is no credential or has expired, and an answer that is late are an UnauthenticatedError for
+    those who wait; the next request calls it again.
 
     It may have two attributes: `config`, a dict of S3 options that any other place overrides but the
     environment, and `refresh_threshold`, a timedelta: with less than that left (default 300 s), it is called

@@ -202,6 +202,17 @@ ROWS = {
             f"{DIFFER}keys_that_have_expired_are_waited_for",
         ],
     ),
+    "keys whose successors end as soon": (
+        [f"{DIFFER}obstore_renews_keys_that_do_not_last_ten_times_a_second"],
+        [
+            "python/test_providers.py::test_keys_that_end_within_the_margin_cause_no_storm",
+            "core/test_core.py::test_the_program_finds_nothing_wrong",
+        ],
+    ),
+    "`auth.earthdata` without `session=`": (
+        ["python/test_auth.py::test_the_async_provider_of_obstore_belongs_to_one_loop"],
+        ["python/test_auth.py::test_a_login_gives_keys_that_a_store_uses"],
+    ),
     "exceptions": (
         [f"{DIFFER}obstore_s_exceptions_have_no_builtin_bases"],
         [

@@ -13,7 +13,7 @@
     ((uint64_t)1 << 20) /* body bytes of one attempt that start the count of retries anew */
 
 enum {
-    CREDENTIALS_WAIT_MS = 60000, /* a provider that hangs longer fails the request */
+    CREDENTIALS_WAIT_MS = 90000, /* Python says how a wish for keys ended long before, if it can */
     REFUSALS_MAX = 2,            /* newer credentials are asked for this often */
     RESOLVE_FAILURES_MAX = 1,    /* a name that cannot be resolved is looked up twice */
     SKEW_SUSPECT_SECONDS = 240,  /* a 403 with clocks this far apart is about the clock */
@@ -240,7 +240,7 @@ static void on_timer(struct s3_timer *timer)
 {
     struct s3_request *request = S3I_OWNER(timer, struct s3_request, timer);
     if (request->state == S3I_REQUEST_WAIT_IDENTITY) {
-        fail(request, S3EXT_CREDENTIALS, "the credential provider did not answer within 60 s");
+        fail(request, S3EXT_CREDENTIALS, "nobody brought credentials within 90 s");
     } else {
         set_ready(request);
     }

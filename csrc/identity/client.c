@@ -13,8 +13,10 @@
 
 enum {
     TEXT_LIMIT = 4096, /* bytes of an origin, a path prefix or a region */
-    PROVIDER_PAUSE_MS =
-        100 /* keys inside the refresh margin are used this long before the next try */
+    /* How long keys inside the refresh margin are used before the next try: twice as long after each
+     * try that failed or gave keys inside the margin again. */
+    PAUSE_FIRST_MS = 100,
+    PAUSE_MOST_MS = 10000
 };
 
 struct identity {
@@ -51,6 +53,7 @@ struct client {
         uint64_t failed_fetch; /* number of the last fetch that failed */
         char failure[256];
         int64_t fetched_ms; /* wall clock of the last answer */
+        int64_t pause_ms;   /* from then on, before keys are renewed ahead of time */
     } locked;
 };
 
@@ -431,7 +434,8 @@ static bool near_expiry_locked(const struct client *client, int64_t wall_ms)
 {
     return client->provider_tag != 0 &&
            client->locked.credentials->expires_ms - wall_ms < client->refresh_before_ms &&
-           !client->locked.fetching && wall_ms - client->locked.fetched_ms >= PROVIDER_PAUSE_MS;
+           !client->locked.fetching &&
+           wall_ms - client->locked.fetched_ms >= client->locked.pause_ms;
 }
 
 static enum s3_identity_state wait_locked(struct client *client, uint64_t *ticket,
@@ -479,9 +483,20 @@ enum s3_identity_state s3i_client_identity(struct s3_client *client, int64_t wal
 
 /* ---- changes ---- */
 
+/* A fetch has ended; `fruitful` when there are keys now that last. */
+static void note_fetch_locked(struct client *client, int64_t wall_ms, bool fruitful)
+{
+    int64_t longer = 2 * client->locked.pause_ms;
+    client->locked.fetched_ms = wall_ms;
+    client->locked.fetching = false;
+    if (fruitful || longer == 0) {
+        longer = PAUSE_FIRST_MS;
+    }
+    client->locked.pause_ms = longer < PAUSE_MOST_MS ? longer : PAUSE_MOST_MS;
+}
+
 static void fail_locked(struct client *client, struct s3_str message)
 {
-    client->locked.fetching = false;
     client->locked.failed_fetch = client->locked.fetch;
     s3i_error_text_copy(client->locked.failure, sizeof(client->locked.failure), message);
 }
@@ -497,7 +512,7 @@ int s3i_client_set_credentials(struct s3_client *client, struct s3_str key_id, s
     }
     int64_t wall_ms = s3i_wall_ms();
     pthread_mutex_lock(&private->lock);
-    private->locked.fetched_ms = wall_ms;
+    note_fetch_locked(private, wall_ms, expires_ms - wall_ms >= private->refresh_before_ms);
     if (expires_ms <= wall_ms) {
         fail_locked(private, S3I_STR("the provider returned credentials that have expired"));
         s3i_credentials_release(fresh);
@@ -505,7 +520,6 @@ int s3i_client_set_credentials(struct s3_client *client, struct s3_str key_id, s
         s3i_credentials_release(private->locked.credentials);
         private->locked.credentials = fresh;
         private->locked.refused = false;
-        private->locked.fetching = false;
     }
     pthread_mutex_unlock(&private->lock);
     return S3EXT_OK;
@@ -515,7 +529,7 @@ void s3i_client_fail_credentials(struct s3_client *client, struct s3_str message
 {
     struct client *private = private_of(client);
     pthread_mutex_lock(&private->lock);
-    private->locked.fetched_ms = s3i_wall_ms();
+    note_fetch_locked(private, s3i_wall_ms(), false);
     fail_locked(private, message);
     pthread_mutex_unlock(&private->lock);
 }

@@ -50,6 +50,8 @@ static void read_refusal(struct op_single *single, const struct s3_attempt *atte
     s3i_buf_reset(&single->request.document);
     s3i_buf_add(&single->request.document, attempt->document);
     show_document(single);
+    const struct s3_answer refusal = {.status = attempt->status, .headers = attempt->headers};
+    s3i_op_keep_answer(&single->op, &refusal); /* without memory for them, there are none */
     if (xml->code[0] == '\0') {
         s3i_error_text_copy(xml->code, sizeof(xml->code), json_code(attempt->document));
     }

@@ -73,7 +73,7 @@ static void destroy(struct s3_op *op)
 static int on_head(struct s3_request *request, struct s3_answer *answer, struct s3_error *error)
 {
     struct op_single *single = S3I_OWNER(request, struct op_single, request);
-    if (request->method == S3I_HEAD) {
+    if (request->method == S3I_HEAD && request->has_key) { /* S3 gives a bucket no length */
         single->op.result.object_size = answer->length_known ? answer->length : UINT64_MAX;
         if (!answer->length_known) {
             return s3i_error_set(error, S3EXT_GENERIC, "the answer has no Content-Length");

@@ -20,7 +20,7 @@ that no program changes its identity while it runs.
                      ^                                                           |
                      '---- held for a while: the same keys, or an error while they are good
 
-Called by the core's wish, through `Client.refresh`: when there are no keys, when they are near their end, and
+Called by the core's wish, by a `_providers.Call`: when there are no keys, when they are near their end, and
 when the server has refused them, which `note_refusal` says before: then the source is asked whatever was
 held. A file's keys are read again when its time, size or inode have changed, and anyway in their last minute.
 The core asks for those without an end every minute, which costs one `stat` while the file is the same.

@@ -1,7 +1,7 @@
 """The command line `s3ext`: reads the arguments, runs the command, and turns its outcome into an exit status.
 
-Exit status: 0 when all went well, 1 for an error (one line on standard error), 2 for wrong arguments, 130
-after Ctrl-C.
+Exit status: 0 when all went well, 1 for an error (one line on standard error) or for a problem that the
+doctor found, 2 for wrong arguments, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import s3ext
+from s3ext.cli import doctor
 from s3ext.exceptions import BaseError
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        from s3ext.cli import demo  # noqa: PLC0415 - its libraries come with an extra
-
-        demo.run(options)
+        status: int = options.run(options)
     except ModuleNotFoundError as error:
         return _failed(f"{error.name} is not installed: pip install 's3ext[demo]'")
     except (BaseError, OSError, ValueError, RuntimeError) as error:
@@ -43,6 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+    return status
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from s3ext.cli import demo  # noqa: PLC0415 - its libraries come with an extra
+
+    demo.run(options)
     return 0
 
 
@@ -86,6 +92,18 @@ def _parser() -> argparse.ArgumentParser:
     bucket.add_argument("--endpoint-url", metavar="URL", help="where the bucket is (default: AWS)")
     bucket.add_argument("--region", help="the bucket's region (default: AWS_REGION, then us-east-1)")
     bucket.add_argument("--anonymous", action="store_true", help="do not sign: for public buckets")
+    demo.set_defaults(run=_demo)
+    checks = commands.add_parser(
+        "doctor",
+        help="tell which set-up is in force and why, and whether it works",
+        description="""Tells which versions, region, endpoint, proxy and credentials a store would use here,
+        and where each comes from; with a URL it sends one signed HEAD, and says what to do about a failure.
+        A request that is refused is sent once more as GET, because answers to HEAD have no reason.
+        Credentials are looked for as a store does it, in services on the network too. No secret is printed.
+        Exit status: 0 if there is no problem, 1 if there is one, 2 for wrong arguments.""",
+    )
+    doctor.add_arguments(checks)
+    checks.set_defaults(run=doctor.run)
     return parser
 
 

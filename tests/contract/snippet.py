@@ -24,6 +24,9 @@ from s3ext import (
     ObjectWriter,
     PutResult,
 )
+from s3ext.auth.aiobotocore import AiobotocoreCredentialProvider
+from s3ext.auth.boto3 import Boto3CredentialProvider, StsCredentialProvider
+from s3ext.auth.earthdata import NasaEarthdataAsyncCredentialProvider, NasaEarthdataCredentialProvider
 from s3ext.exceptions import BaseError, NotFoundError
 from s3ext.store import (
     BackoffConfig,
@@ -133,6 +136,11 @@ def providers_are_functions() -> None:
     S3Store("b", credential_provider=providers[0])
     S3Store("b", credential_provider=sync_provider)
     S3Store("b", credential_provider=async_provider)
+    S3Store("b", credential_provider=Boto3CredentialProvider(ttl=timedelta(minutes=5)))
+    S3Store("b", credential_provider=StsCredentialProvider(RoleArn="arn", RoleSessionName="name"))
+    S3Store("b", credential_provider=AiobotocoreCredentialProvider())
+    S3Store("b", credential_provider=NasaEarthdataCredentialProvider("https://x", auth=("user", "password")))
+    S3Store("b", credential_provider=NasaEarthdataAsyncCredentialProvider("https://x", auth="token"))
 
 
 def results_have_types(store: S3Store) -> None:

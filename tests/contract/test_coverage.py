@@ -751,8 +751,25 @@ WIRE = {
             "a_provider_works_in_sync_and_async_calls one_refresh_serves_all_that_wait any_time_zone_will_do"
             " the_provider_says_how_early_it_wants_to_be_asked_again",
         ),
+        *at(
+            "python/test_providers",
+            "whatever_can_be_called_can_be_a_provider"
+            " 200_that_wait_in_threads_and_loops_are_served_by_one_call"
+            " junk_is_one_clear_error_for_all_and_the_next_answer_may_be_good"
+            " one_that_hangs_is_one_error_in_time_and_holds_up_nobody_else no_secret_of_a_provider_gets_out",
+        ),
         *gateway("tokens", "a_provider_gives_keys_with_tokens"),
     ],
+    "auth.boto3": at(
+        "python/test_auth",
+        "the_arguments_are_obstores a_session_of_boto3_gives_what_it_gives_obstore"
+        " a_role_gives_what_it_gives_obstore a_session_without_credentials_is_refused_at_once",
+    ),
+    "auth.earthdata": at(
+        "python/test_auth",
+        "the_arguments_of_earthdata_are_obstores a_login_gives_what_it_gives_obstore"
+        " a_login_that_fails_says_why_and_shows_nothing",
+    ),
     "multipart uploads": [
         *faults("uploads", "a_part_that_fails_is_sent_again a_complete_that_fails_aborts_the_upload"),
         *gateway("writes", "a_large_put_goes_up_in_parts"),

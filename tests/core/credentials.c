@@ -114,6 +114,42 @@ static void a_slot_goes_through_its_states(void)
     CHECK_EQUAL(s3i_alloc_live(), 0);
 }
 
+/* Asks at `wall_ms`, and tells whether that was a wish for keys. */
+static bool wishes_at(struct s3_client *of, int64_t wall_ms)
+{
+    struct s3_error error;
+    struct s3_identity *identity = NULL;
+    uint64_t ticket = 0;
+    s3i_error_clear(&error);
+    CHECK(s3i_client_identity(of, wall_ms, &ticket, &identity, &error) == S3I_IDENTITY_READY);
+    s3i_identity_release(identity);
+    return s3i_desk_take(0) != 0;
+}
+
+static void keys_that_do_not_last_are_renewed_ever_more_slowly(void)
+{
+    static const int64_t pauses[] = {100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000};
+    struct s3_client *own = new_client(5);
+    int64_t end = s3i_wall_ms() + 50000; /* inside the margin of a minute, and not before the last pause */
+    for (size_t i = 0; i < sizeof(pauses) / sizeof(pauses[0]); i++) {
+        int64_t before = s3i_wall_ms();
+        if (i % 2 == 0) {
+            set_keys(own, 1, end);
+        } else {
+            s3i_client_fail_credentials(own, S3I_STR("no luck"));
+        }
+        CHECK(!wishes_at(own, before + pauses[i] - 1));
+        CHECK(wishes_at(own, s3i_wall_ms() + pauses[i]));
+    }
+    set_keys(own, 2, INT64_MAX); /* these last: from here on it counts anew */
+    int64_t before = s3i_wall_ms();
+    set_keys(own, 3, end);
+    CHECK(!wishes_at(own, before + 199));
+    CHECK(wishes_at(own, s3i_wall_ms() + 200));
+    s3i_client_release(own);
+    CHECK_EQUAL(s3i_alloc_live(), 0);
+}
+
 static void without_a_provider_it_fails_at_once(void)
 {
     struct s3_client *own = new_client(0);
@@ -302,6 +338,7 @@ int main(void)
 {
     CHECK(s3i_hash_init() == S3EXT_OK);
     a_slot_goes_through_its_states();
+    keys_that_do_not_last_are_renewed_ever_more_slowly();
     without_a_provider_it_fails_at_once();
     only_names_of_regions_are_taken();
     every_allocation_may_fail();

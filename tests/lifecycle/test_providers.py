@@ -91,6 +91,28 @@ while len(calls) < 2:
     assert script.seconds < LIMIT * SLOW, f"{script.seconds:.2f} s"
 
 
+@pytest.mark.parametrize("kind", HANGING)
+def test_a_process_ends_after_providers_were_given_up(server, kind):
+    """Their threads still hang, and the loops of async ones have been closed."""
+    body = PROVIDERS.replace("PROVIDER", HANGING[kind])
+    body += """
+from s3ext import _providers, exceptions
+_providers.PATIENCE = 0.1
+on = user()
+for _ in range(2):
+    try:
+        on.head(KEY)
+    except exceptions.UnauthenticatedError as error:
+        assert "did not answer within 0.1 s" in str(error), error
+    else:
+        raise AssertionError
+assert len(calls) == 2
+check(connect(credential_provider=answer))
+"""
+    script = run(server, body, limit=20)
+    assert script.seconds < LIMIT * SLOW, f"{script.seconds:.2f} s"
+
+
 def test_a_provider_that_ends_the_process_ends_it(server):
     body = (
         PROVIDERS.replace("PROVIDER", "last")

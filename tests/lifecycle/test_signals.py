@@ -109,17 +109,20 @@ def test_ctrl_c_in_a_back_off(server):
     interrupt(server, CALLS["get_range"], when=fault.wait_hit, heal=server.faults.clear)
 
 
-def test_ctrl_c_while_credentials_are_awaited(server):
+@pytest.mark.parametrize("kind", ["provider", "later"])
+def test_ctrl_c_while_credentials_are_awaited(server, kind):
     interrupt(
         server,
         "hanging.head(KEY)",
-        setup="""
-import threading
+        setup=f"""
+import asyncio, threading
 never = threading.Event()
 def provider():
     never.wait(5)
     raise OSError("too late")
-hanging = connect(credential_provider=provider)
+async def later():
+    await asyncio.to_thread(provider)
+hanging = connect(credential_provider={kind})
 """,
         after="check(); never.set()",
     )

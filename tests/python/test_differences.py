@@ -377,6 +377,16 @@ def test_good_keys_are_used_while_new_ones_are_fetched(server, way):
     assert time.monotonic() - begun < 0.5
 
 
+def test_obstore_renews_keys_that_do_not_last_ten_times_a_second(server):
+    server.put("k", b"data")
+    calls = []
+    store = theirs(server, credential_provider=soon(calls, slow=0))
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        store.head("k")
+    assert 7 <= len(calls) <= 16
+
+
 def test_keys_that_have_expired_are_waited_for(server, way):
     server.put("k", b"data")
     calls = []
