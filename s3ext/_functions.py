@@ -614,9 +614,10 @@ def stats() -> dict[str, int]:
 
     Returns:
         `operations` finished, `requests` begun (`requests_direct` of them on the direct lane), `retries` and
-        their causes (`retries_throttle`, `_server`, `_connect`, `_transport`, `_other`), bodies `resumed`, `bytes_received` and `bytes_sent` of bodies,
-        `connections_opened`; and as they are now: `exchanges_in_flight`, `bytes_in_flight` admitted for
-        parts, `memory_cached` for reuse, `memory_live` in results not yet released, in bytes.
+        their causes (`retries_throttle`, `_server`, `_connect`, `_transport`, `_other`), bodies `resumed`,
+        `bytes_received` and `bytes_sent` of bodies, `connections_opened`; and as they are now:
+        `exchanges_in_flight`, `bytes_in_flight` admitted for parts, `memory_cached` for reuse, `memory_live`
+        in results not yet released, in bytes.
     """
     counters = ffi.new("struct s3ext_stats *")
     lib.s3ext_stats_get(counters)

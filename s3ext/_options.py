@@ -557,8 +557,8 @@ OPTIONS: tuple[Option, ...] = (
         "lane",
         Choice("lane", ("auto", "curl", "direct"), fold=True),
         "What carries requests: `direct`, HTTP/1.1 of our own over connections that libcurl makes; `curl`, "
-        "libcurl's HTTP; `auto`: `direct` where it can serve (not HTTP/2, nor an http endpoint behind an http "
-        "proxy). A lane that cannot serve is an error.",
+        "libcurl's HTTP; `auto`: `direct` where it can serve (not HTTP/2, nor an http endpoint behind an "
+        "http proxy). A lane that cannot serve is an error.",
         default="auto",
         ours=True,
         environment=("S3EXT_LANE",),

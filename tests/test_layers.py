@@ -28,7 +28,10 @@ def test_only_a_lane_knows_libcurl() -> None:
     users = {path.name for path in SOURCES if any(name.startswith("curl/") for name in includes(path))}
     assert users == {"curl_easy.h"}
     users = {path.name for path in SOURCES if "bytes/curl_easy.h" in includes(path)}
-    assert users == {"curl_easy.c", "lane_curl.c"}
+    assert users == {"curl_easy.c", "lane.c", "lane_curl.c", "connector.h"}
+    inner = {f"bytes/{name}.h" for name in ("connector", "connection", "channel", "watch")}
+    users = {path.parent.name for path in SOURCES if inner & set(includes(path))}
+    assert users == {"bytes"}
 
 
 def test_only_the_buffer_type_knows_python() -> None:
@@ -37,7 +40,7 @@ def test_only_the_buffer_type_knows_python() -> None:
     assert "Python.h" in includes(CSRC / "python" / "buffer.c")
 
 
-def test_only_the_poll_and_the_lane_and_the_queue_make_descriptors() -> None:
+def test_only_the_poll_and_the_sockets_and_the_queue_make_descriptors() -> None:
     calls = re.compile(r"\b(?:socket|epoll_create1|eventfd|pipe2?|accept4?|open)\(")
     makers = {path.name for path in SOURCES if calls.search(path.read_text(encoding="utf-8"))}
-    assert makers == {"poll.c", "lane_curl.c", "queue.c"}
+    assert makers == {"poll.c", "socket.c", "queue.c"}

@@ -492,7 +492,7 @@ def test_the_example_of_files_does_what_it_says(monkeypatch):
 
 def test_the_libraries_named_are_those_that_the_build_asks_for():
     needed = re.search(r"libcurl (\d+)\.(\d+)", README)
-    lane = (ROOT / "csrc" / "bytes" / "lane_curl.c").read_text(encoding="utf-8")
+    lane = (ROOT / "csrc" / "bytes" / "lane.c").read_text(encoding="utf-8")
     assert f"0x{int(needed[1]):02x}{int(needed[2]):02x}00" in lane
     build = (ROOT / "build.py").read_text(encoding="utf-8")
     assert f"libcurl >= {needed[1]}.{needed[2]}" in build

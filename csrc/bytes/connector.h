@@ -48,7 +48,7 @@ struct s3_connector *s3i_connector_new(struct s3_watch *watch);
 void s3i_connector_free(struct s3_connector *connector);
 
 /* Begins to connect for a transfer, which must last until that has ended. `share` keeps what the DNS
- * answered, for all connectors of a lane. false without memory. */
+ * answered and TLS sessions, for all connectors of a lane. false without memory. */
 bool s3i_connector_start(struct s3_connector *connector, const struct s3_transfer *transfer,
                          CURLSH *share, void *owner);
 void s3i_connector_run(struct s3_connector *connector);

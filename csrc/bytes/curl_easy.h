@@ -2,7 +2,7 @@
  * curl_easy: one easy handle of libcurl's: what is set on it for a configuration and for a transfer,
  * and what a failure of it means.
  *
- * The lane owns the handle and its callbacks; this is the only other file that knows libcurl. A handle
+ * The curl lane or a connector owns the handle and its callbacks. A handle
  * is set up for one configuration at a time (s3_connect.serial) and keeps that from transfer to
  * transfer: then only URL, method, headers and body are set.
  */

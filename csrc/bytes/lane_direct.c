@@ -40,7 +40,7 @@ struct s3_channel_host {
 
 struct s3_lane {
     struct s3_watch watch;
-    CURLSH *share; /* what the DNS answered */
+    CURLSH *share; /* what the DNS answered, and TLS sessions; of one thread at a time, as the lane is */
     struct s3_list hosts;
     struct s3_list connecting, talking, ended; /* channels */
     struct s3_list connectors;                 /* spare ones */
@@ -460,12 +460,18 @@ static void progress(struct s3_lane *lane, const struct s3_transfer *transfer,
 
 /* ---- life ---- */
 
+static bool share_all(CURLSH *share)
+{
+    return share != NULL &&
+           curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) == CURLSHE_OK &&
+           curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) == CURLSHE_OK;
+}
+
 static struct s3_lane *new_lane(struct s3_poll *poll)
 {
     struct s3_lane *lane = s3i_malloc(sizeof(*lane));
     CURLSH *share = curl_share_init();
-    if (lane == NULL || share == NULL ||
-        curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) != CURLSHE_OK) {
+    if (lane == NULL || !share_all(share)) {
         curl_share_cleanup(share);
         s3i_free(lane);
         return NULL;

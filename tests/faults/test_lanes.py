@@ -1,9 +1,9 @@
 """Both lanes before the same hostile answers: what libcurl takes for an answer, ours takes for the same.
 
-Each example is the bytes of one answer, sensible or not, in pieces. Each lane asks for it, and then for another
-object over whatever connection is left. Where both give bytes, they are the same; what ours refuses and
-libcurl does not is in a list (RFC 9112 is stricter there, see `csrc/pure/http1.h`), and nothing is taken that
-libcurl refuses.
+Each example is the bytes of one answer, sensible or not, in pieces. Each lane asks for it, and then for
+another object over whatever connection is left. Where both give bytes, they are the same; what ours refuses
+and libcurl does not is marked in the tables below (RFC 9112 is stricter there: `csrc/pure/http1.h`), and
+nothing is taken that libcurl refuses.
 """
 
 from __future__ import annotations
@@ -100,7 +100,6 @@ def ask(store):
     try:
         found = Answer(bytes(store.get("odd").bytes()), None)
     except exceptions.BaseError as error:
-        assert str(error)
         found = Answer(None, type(error))
     assert bytes(store.get_range("good", start=0, end=4)) == b"good"
     return found
@@ -133,7 +132,7 @@ STATUS_LINES = {
 """Each with whether ours may refuse what libcurl takes."""
 
 EXTRA_LINES = {
-    b"ETag: \"x\"": False,
+    b'ETag: "x"': False,
     b"X-Long: " + b"y" * 5000: False,
     b"Connection: close": False,
     b"Connection: keep-alive, Upgrade": False,
@@ -207,7 +206,7 @@ def simple(*lines, body=BODY, strict=False):
 @example(simple(b"HTTP/1.1 200 OK", b"Content-Length: 3000", body=BODY[:-1]))
 @example(simple(b"HTTP/1.1 200 OK", b"Content-Length: 3000", body=BODY + GOOD))
 @example(([b""], False))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(answers())
 def test_both_lanes_take_the_same_bytes_for_an_answer(script, stores, answer):
     script.pieces, strict = answer
