@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import s3ext
 from tests.nodes import missing
 from tests.python.oracle import without_environment
 from tests.server import ACCESS_KEY, SECRET_KEY, VerifyingServer
@@ -472,6 +473,21 @@ def test_the_example_does_what_it_says(monkeypatch, capsys):
     assert list(map(len, names["tiles"])) == [512, 512]
     assert names["array"].nbytes == 1 << 20
     assert capsys.readouterr().out == f"['a.bin']\n[{1 << 20}]\n"
+
+
+def test_the_example_of_files_does_what_it_says(monkeypatch):
+    code = re.search(r"^```python\n(.*?)^```", section("Files"), re.MULTILINE | re.DOTALL)[1]
+    without_environment(monkeypatch)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    with VerifyingServer(buckets=("my-bucket",)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        names = {"s3ext": s3ext}
+        exec(compile(code, "README.md", "exec"), names)
+        assert not server.errors
+        assert server.get("notes.txt", bucket="my-bucket").data == b"hello\n"
+    assert names["word"] == b"hello\n"
 
 
 def test_the_libraries_named_are_those_that_the_build_asks_for():
