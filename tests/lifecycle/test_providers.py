@@ -107,6 +107,7 @@ for _ in range(2):
     else:
         raise AssertionError
 assert len(calls) == 2
+_providers.PATIENCE = 60.0
 check(connect(credential_provider=answer))
 """
     script = run(server, body, limit=20)

@@ -397,8 +397,10 @@ def test_a_renewal_ahead_of_time_that_fails_disturbs_nobody(server, way):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Calls that are given up after half a second."""
-    monkeypatch.setattr(_providers, "PATIENCE", 0.5)
+    """Calls that are given up after a second; what is returned makes the later ones patient again."""
+    patience = _providers.PATIENCE
+    monkeypatch.setattr(_providers, "PATIENCE", 1.0)
+    return lambda: monkeypatch.setattr(_providers, "PATIENCE", patience)
 
 
 class Hanging:
@@ -454,14 +456,15 @@ def test_one_that_hangs_is_one_error_in_time_and_holds_up_nobody_else(server, im
 
     begun = time.monotonic()
     *threads, tasks, took = in_threads(*[lambda: store.head("k")] * 10, in_a_loop, look_on)
-    assert 0.4 < time.monotonic() - begun < 5
-    assert took < 0.4
+    assert 0.9 < time.monotonic() - begun < 10
+    assert took < 0.9
     errors = [*threads, *tasks]
     assert {type(error) for error in errors} == {exceptions.UnauthenticatedError}
     assert len({str(error) for error in errors}) == 1
-    assert "TimeoutError: it did not answer within 0.5 s" in str(errors[0])
+    assert "TimeoutError: it did not answer within 1 s" in str(errors[0])
     assert isinstance(errors[0].__cause__, TimeoutError)
     hanging.hangs = False
+    impatient()
     assert store.head("k")["size"] == 4
     assert hanging.calls == 2
 
@@ -481,6 +484,7 @@ def test_what_one_says_too_late_counts_no_more(server, impatient):
     store = connect(server, credential_provider=give)
     with pytest.raises(exceptions.UnauthenticatedError, match="did not answer"):
         store.head("k")
+    impatient()
     assert store.head("k")["size"] == 4
     gates[0].set()
     until(lambda: not [each for each in threading.enumerate() if each.name == "s3ext-refresh"])
