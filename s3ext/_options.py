@@ -481,9 +481,8 @@ OPTIONS: tuple[Option, ...] = (
         CLIENT,
         "lane",
         Choice("lane", ("auto", "curl", "direct"), fold=True),
-        "What carries requests: `direct`, HTTP/1.1 of our own over connections that libcurl makes; `curl`, "
-        "libcurl's HTTP; `auto`: `direct` where it can serve (not HTTP/2, nor an http endpoint behind an "
-        "http proxy). A lane that cannot serve is an error.",
+        "`direct`: HTTP/1.1 of our own over libcurl's connections; `curl`: libcurl's HTTP; `auto`: direct but "
+        "for HTTP/2 and http behind an http proxy.",
         default="auto",
         ours=True,
         environment=("S3EXT_LANE",),
