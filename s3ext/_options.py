@@ -481,8 +481,8 @@ OPTIONS: tuple[Option, ...] = (
         CLIENT,
         "lane",
         Choice("lane", ("auto", "curl", "direct"), fold=True),
-        "`direct`: HTTP/1.1 of our own over libcurl's connections; `curl`: libcurl's HTTP; `auto`: direct but "
-        "for HTTP/2 and http behind an http proxy.",
+        "Who speaks HTTP: we (`direct`, HTTP/1.1 over libcurl's connections) or libcurl (`curl`); `auto`: we, "
+        "but for HTTP/2 and http proxies of http.",
         default="auto",
         ours=True,
         environment=("S3EXT_LANE",),
