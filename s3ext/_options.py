@@ -481,8 +481,8 @@ OPTIONS: tuple[Option, ...] = (
         CLIENT,
         "lane",
         Choice("lane", ("auto", "curl", "direct"), fold=True),
-        "Who speaks HTTP: we (`direct`, HTTP/1.1 over libcurl's connections) or libcurl (`curl`); `auto`: we, "
-        "but for HTTP/2 and http proxies of http.",
+        "Who speaks HTTP: we (`direct`, HTTP/1.1 over libcurl's connections) or libcurl (`curl`); `auto`: "
+        "we, but for HTTP/2 and http proxies of http.",
         default="auto",
         ours=True,
         environment=("S3EXT_LANE",),
