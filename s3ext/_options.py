@@ -556,9 +556,8 @@ OPTIONS: tuple[Option, ...] = (
         CLIENT,
         "lane",
         Choice("lane", ("auto", "curl", "direct"), fold=True),
-        "What carries requests: `direct`, HTTP/1.1 of our own over connections that libcurl makes; `curl`, "
-        "libcurl's HTTP; `auto`: `direct` where it can serve (not HTTP/2, nor an http endpoint behind an "
-        "http proxy). A lane that cannot serve is an error.",
+        "Who speaks HTTP: we (`direct`, HTTP/1.1 over libcurl's connections) or libcurl (`curl`); `auto`: "
+        "we, but for HTTP/2 and http proxies of http.",
         default="auto",
         ours=True,
         environment=("S3EXT_LANE",),
