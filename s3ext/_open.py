@@ -156,7 +156,7 @@ class ObjectWriter(WritableFile):
 class TextWriter(io.TextIOWrapper):
     """The text layer on an `ObjectWriter`, which loses no text without losing the object."""
 
-    buffer: ObjectWriter
+    buffer: ObjectWriter  # pyright: ignore[reportIncompatibleMethodOverride] # which knows it as a property
 
     def close(self) -> None:
         """Make the object of what was written; none if not all of it can be written."""

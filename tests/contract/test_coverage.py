@@ -98,6 +98,17 @@ def chain(names):
     ]
 
 
+def targets(names):
+    return at("endpoints/test_targets", names)
+
+
+SWITCH = [
+    *targets(
+        "switches_of_profiles_variables_and_code a_switch_that_code_does_not_give_yields_to_an_endpoint"
+    ),
+    *at("endpoints/test_on_the_wire", "every_call_arrives_at_the_host_asked_for"),
+]
+
 WEB_IDENTITY = chain("web_identity_by_options_and_variables")
 CONTAINER = chain("a_container_by_a_path a_container_s_token_with_its_line_ends")
 
@@ -136,6 +147,7 @@ KEYS = {
     "endpoint_url_s3": options(
         "which_endpoint_is_used an_endpoint_in_code_is_not_redirected_by_the_environment_unlike_obstores"
     ),
+    "host": targets("the_strongest_endpoint_counts a_host_that_is_none_is_refused_and_named"),
     "scheme": at(
         "python/test_url",
         "the_scheme_of_a_url_is_for_its_store_alone keys_a_profile_and_a_scheme_come_from_the_url",
@@ -144,6 +156,22 @@ KEYS = {
         *s3("requests_go_to_the_endpoints_path_in_both_styles"),
         *gateway("urls", "all_calls_go_to_virtual_hosts"),
         *options("a_bucket_that_no_host_can_carry_is_refused_for_virtual_hosting"),
+    ],
+    "addressing_style": [
+        *targets("the_strongest_style_counts an_unknown_style_is_refused_and_named_unlike_in_htslib"),
+        *at("endpoints/test_against_botocore", "path_style auto_style virtual_style"),
+    ],
+    "use_accelerate_endpoint": SWITCH,
+    "use_dualstack_endpoint": SWITCH,
+    "use_fips_endpoint": SWITCH,
+    "use_arn_region": at(
+        "endpoints/test_against_botocore",
+        "an_arn_of_another_region an_arns_region_may_replace_the_one_in_code_where_code_says_so",
+    ),
+    "ignore_configured_endpoint_urls": targets("configured_urls_may_be_ignored"),
+    "signature_version": [
+        *targets("the_version_of_the_signature an_unknown_version_is_refused"),
+        *at("endpoints/test_against_botocore", "a_presigned_url_of_version_2_is_that_of_boto3"),
     ],
     "s3_express": express("all_operations_go_in_one_session a_bucket_has_to_name_its_zone"),
     "imdsv1_fallback": chain("version_1_only_when_asked_for"),

@@ -35,6 +35,11 @@ VALUES = {
     **dict.fromkeys(("role_session_name", "session_token", "proxy_excludes"), "text"),
     **dict.fromkeys(("root_certificate", "proxy_ca_certificate"), CERTIFICATE),
     "profile": "text",
+    "host": "host:1",
+    "addressing_style": "virtual",
+    **dict.fromkeys(("use_accelerate_endpoint", "use_dualstack_endpoint", "use_fips_endpoint"), True),
+    **dict.fromkeys(("use_arn_region", "ignore_configured_endpoint_urls"), True),
+    "signature_version": "v2",
     "access_key_id": "other",
     "secret_access_key": "other",
     "metadata_endpoint": "http://host:1",
@@ -51,7 +56,11 @@ VALUES = {
     "part_size": 1 << 20,
     "concurrency": 8,
 }
-OURS = {"profile", "raw_keys", "scheme", "verify_checksums", "lane", "part_size", "concurrency"}
+OURS = {
+    *("profile", "host", "scheme", "addressing_style", "signature_version", "raw_keys", "verify_checksums"),
+    *("use_accelerate_endpoint", "use_dualstack_endpoint", "use_fips_endpoint", "use_arn_region"),
+    *("ignore_configured_endpoint_urls", "lane", "part_size", "concurrency"),
+}
 RETRY = {
     "max_retries": 3,
     "retry_timeout": timedelta(seconds=61),
