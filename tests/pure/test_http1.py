@@ -39,8 +39,8 @@ native = Native(ffi, lib)
 
 NEED_MORE, LINE, BODY, DONE, FAILED = range(5)
 UNTIL_CLOSE = (1 << 64) - 1
-LINE_MAX, HEAD_MAX, CHUNK_LINE_MAX = 16 << 10, 64 << 10, 1 << 10
-GUARD = Guard(1 << 17)
+LINE_MAX, HEAD_MAX, CHUNK_LINE_MAX = 100 << 10, 256 << 10, 1 << 10
+GUARD = Guard(1 << 19)
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """For examples that take long to make, longer on a busy machine."""
@@ -530,9 +530,9 @@ def test_the_limits_are_exact(ending):
 
     assert read(answer(line(LINE_MAX))).reason is None
     assert read(answer(line(LINE_MAX + 1))).reason == LONG_LINE
-    room = HEAD_MAX - len(answer()) - 3 * LINE_MAX
-    assert read(answer(*[line(LINE_MAX)] * 3, line(room))).reason is None
-    assert read(answer(*[line(LINE_MAX)] * 3, line(room + 1))).reason == LARGE
+    room = HEAD_MAX - len(answer()) - 2 * LINE_MAX
+    assert read(answer(*[line(LINE_MAX)] * 2, line(room))).reason is None
+    assert read(answer(*[line(LINE_MAX)] * 2, line(room + 1))).reason == LARGE
     extension = b"1;" + b"x" * (CHUNK_LINE_MAX - 2 - len(ending))
     assert read(chunked(extension + ending + b"a\n0\n\n")).reason is None
     assert read(chunked(extension + b"x" + ending + b"a\n0\n\n")).reason == LONG_LINE
