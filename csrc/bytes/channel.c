@@ -92,6 +92,7 @@ void s3i_channel_reset(struct s3_channel *channel)
     }
     s3i_buf_reset(&channel->head);
     s3i_buf_reset(&channel->held);
+    s3i_connection_settle(&channel->connection);
     channel->transfer = NULL;
     channel->body = S3I_STR_NONE;
     channel->sent = 0;
@@ -202,7 +203,8 @@ void s3i_channel_send(struct s3_channel *channel, char scratch[S3I_CHANNEL_SCRAT
             channel->sent > channel->head.size ? channel->sent - channel->head.size : 0;
         struct s3_str body = rest_of(channel->body, body_sent);
         size_t sent = 0;
-        enum s3_io io = s3i_connection_send(&channel->connection, head, body, &sent);
+        enum s3_io io = s3i_connection_send(&channel->connection, head, body,
+                                             channel->transfer->lend, &sent);
         channel->sent += sent;
         if (io == S3I_IO_BROKEN) {
             look_for_answer(channel, scratch);

@@ -24,11 +24,28 @@ bool s3i_connection_open(struct s3_connection *connection, struct s3_connector *
     return !tls;
 }
 
+/* What is still queued would be sent as the memory is then: it is dropped, and the peer told so. */
+static void reset_if_lent(const struct s3_connection *connection)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    if (connection->lent) {
+        setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    }
+}
+
+void s3i_connection_settle(struct s3_connection *connection)
+{
+    s3i_splice_close(&connection->splice);
+    connection->lent = false;
+}
+
 void s3i_connection_close(struct s3_connection *connection)
 {
     if (connection->tls != NULL) {
         s3i_connector_free(connection->tls);
     } else if (connection->fd >= 0) {
+        s3i_splice_close(&connection->splice);
+        reset_if_lent(connection);
         s3i_watch_closed(connection->watch, connection->fd);
         close(connection->fd);
     }
@@ -65,6 +82,32 @@ static enum s3_io send_plain(struct s3_connection *connection, struct s3_str hea
     }
     *sent = done < 0 ? 0 : (size_t)done;
     return done < 0 ? failure(connection) : S3I_IO_OK;
+}
+
+/* As send_plain, but for the body's memory, which the kernel borrows. */
+static enum s3_io send_lent(struct s3_connection *connection, struct s3_str head,
+                            struct s3_str body, size_t *sent)
+{
+    *sent = 0;
+    if (head.size > 0) {
+        ssize_t done = send(connection->fd, head.data, head.size, MSG_NOSIGNAL | MSG_MORE);
+        *sent = done < 0 ? 0 : (size_t)done;
+        if (done < 0 || *sent < head.size) {
+            return done < 0 ? failure(connection) : S3I_IO_OK;
+        }
+    }
+    connection->lent = true;
+    ssize_t done = s3i_splice_send(&connection->splice, connection->fd, body);
+    *sent += done < 0 ? 0 : (size_t)done;
+    return done < 0 ? failure(connection) : S3I_IO_OK;
+}
+
+/* Whether the body goes by splice: because it is large, or because its next bytes are in the pipe. */
+static bool may_lend(struct s3_connection *connection, size_t body_size)
+{
+    return connection->splice.held > 0 ||
+           (body_size >= S3I_SPLICE_LEAST &&
+            s3i_splice_open(&connection->splice, connection->watch));
 }
 
 static enum s3_io receive_plain(struct s3_connection *connection, char *place, size_t size,
@@ -113,10 +156,11 @@ static bool holds_bytes(const struct s3_connection *connection)
 /* ---- both ---- */
 
 enum s3_io s3i_connection_send(struct s3_connection *connection, struct s3_str head,
-                               struct s3_str body, size_t *sent)
+                               struct s3_str body, bool lend, size_t *sent)
 {
     if (connection->tls == NULL) {
-        return send_plain(connection, head, body, sent);
+        return lend && may_lend(connection, body.size) ? send_lent(connection, head, body, sent)
+                                                       : send_plain(connection, head, body, sent);
     }
     return send_tls(connection, head.size ? head : body, sent);
 }
@@ -159,12 +203,12 @@ void s3i_connection_describe(const struct s3_connection *connection, bool sendin
 
 /* ---- SIGPIPE ---- */
 
-void s3i_quiet_begin(struct s3_quiet *quiet, bool tls)
+void s3i_quiet_begin(struct s3_quiet *quiet, bool any)
 {
     struct sigaction action;
     sigset_t pipe;
     sigset_t pending;
-    quiet->held = tls && sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler != SIG_IGN &&
+    quiet->held = any && sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler != SIG_IGN &&
                   sigpending(&pending) == 0 && !sigismember(&pending, SIGPIPE);
     if (quiet->held) {
         sigemptyset(&pipe);

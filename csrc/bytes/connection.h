@@ -13,12 +13,15 @@
 
 #include "base/str.h"
 #include "bytes/connector.h"
+#include "bytes/splice.h"
 
 struct s3_connection {
     int fd;
     struct s3_watch *watch;
     struct s3_connector *tls; /* owned; NULL: plain */
     int error;                /* an errno, of a plain one that is BROKEN */
+    struct s3_splice splice;  /* of a plain one */
+    bool lent;                /* the kernel may still read from memory that was sent */
 };
 
 enum s3_io {
@@ -33,9 +36,12 @@ enum s3_io {
 bool s3i_connection_open(struct s3_connection *connection, struct s3_connector *connector, bool tls);
 void s3i_connection_close(struct s3_connection *connection);
 
-/* Sends some of `head` and then of `body`; *sent says how much. */
+/* Sends some of `head` and then of `body`; *sent says how much. `lend`: the memory of the body stays as
+ * it is until the peer has answered, and need not be copied (splice.h). */
 enum s3_io s3i_connection_send(struct s3_connection *connection, struct s3_str head,
-                               struct s3_str body, size_t *sent);
+                               struct s3_str body, bool lend, size_t *sent);
+/* The peer has answered all that was sent: nothing is lent any more. */
+void s3i_connection_settle(struct s3_connection *connection);
 
 /* Receives into `place`, which has room for `size` bytes. *got is larger than that where more came than
  * may come: only asked for by `last`, and dropped. TLS keeps it for s3i_connection_is_clean. */
@@ -52,13 +58,13 @@ bool s3i_connection_is_silent(struct s3_connection *connection);
 void s3i_connection_describe(const struct s3_connection *connection, bool sending, char *text,
                              size_t capacity);
 
-/* OpenSSL writes to its socket as it likes: around its calls, if there are any, SIGPIPE is held back,
- * and one that came is consumed. */
+/* OpenSSL and splice() write to their socket as they like: around such calls, if there are any, SIGPIPE
+ * is held back, and one that came is consumed. */
 struct s3_quiet {
     bool held;
     sigset_t before;
 };
-void s3i_quiet_begin(struct s3_quiet *quiet, bool tls);
+void s3i_quiet_begin(struct s3_quiet *quiet, bool any);
 void s3i_quiet_end(const struct s3_quiet *quiet);
 
 #endif

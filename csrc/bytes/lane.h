@@ -62,6 +62,7 @@ struct s3_transfer {
     const char *const *headers; /* "name: value", NUL-terminated, without line end */
     size_t header_count;
     struct s3_str body; /* of PUT and POST */
+    bool lend;   /* its memory may be read late, and no harm is done: see splice.h */
     bool once;   /* must not be sent twice, not even by the lane on its own */
     bool secret; /* the headers hold a customer's key: copies are wiped */
     uint64_t expected;  /* body bytes that may come, for the choice of buffers; 0: few */

@@ -145,11 +145,17 @@ static struct s3_connector *take_connector(struct s3_lane *lane)
     return S3I_OWNER(node, struct s3_connector, node);
 }
 
+/* Whether what is called for a channel may raise SIGPIPE. */
+static bool may_be_signalled(const struct s3_channel *channel)
+{
+    return channel->tls || (channel->transfer != NULL && channel->transfer->lend);
+}
+
 static void free_channel(struct s3_lane *lane, struct s3_channel *channel)
 {
     struct s3_quiet quiet;
     s3i_list_remove(&channel->node);
-    s3i_quiet_begin(&quiet, channel->tls);
+    s3i_quiet_begin(&quiet, may_be_signalled(channel));
     if (channel->connector != NULL) {
         keep_connector(lane, channel->connector);
     }
@@ -353,7 +359,7 @@ static int start(struct s3_lane *lane, struct s3_transfer *transfer)
     }
     struct s3_quiet quiet;
     transfer->lane_state = channel;
-    s3i_quiet_begin(&quiet, channel->tls);
+    s3i_quiet_begin(&quiet, may_be_signalled(channel));
     open_talk(lane, channel);
     s3i_quiet_end(&quiet);
     if (channel->state == S3I_CHANNEL_ENDED) { /* which may not be told before start has returned */
@@ -373,7 +379,7 @@ static void cancel(struct s3_lane *lane, struct s3_transfer *transfer)
 static void go_on(struct s3_lane *lane, struct s3_channel *channel, unsigned events)
 {
     struct s3_quiet quiet;
-    s3i_quiet_begin(&quiet, channel->tls);
+    s3i_quiet_begin(&quiet, may_be_signalled(channel));
     if (channel->state == S3I_CHANNEL_CONNECTING) {
         go_on_connecting(lane, channel);
     } else {

@@ -36,7 +36,8 @@ static void set_probes(int fd, const struct s3_connect *connect)
 ino_t s3i_socket_inode(int fd)
 {
     struct stat status;
-    return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+    bool ours = fstat(fd, &status) == 0 && (S_ISSOCK(status.st_mode) || S_ISFIFO(status.st_mode));
+    return ours ? status.st_ino : 0;
 }
 
 int s3i_socket_open(int family, int type, int protocol, const struct s3_connect *connect)

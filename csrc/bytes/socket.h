@@ -13,7 +13,7 @@
 /* A socket for a connection; -1 with errno set. */
 int s3i_socket_open(int family, int type, int protocol, const struct s3_connect *connect);
 
-/* Says whether a number still stands for the same socket; 0: it is no socket, or closed. */
+/* Says whether a number still stands for the same socket or pipe; 0: it is neither, or closed. */
 ino_t s3i_socket_inode(int fd);
 
 /* Sockets opened by all lanes since the start of the process. */

@@ -13,7 +13,7 @@
 #include "bytes/socket.h"
 
 struct s3_watched {
-    ino_t inode; /* of a socket of ours; 0: of something else, or nothing */
+    ino_t inode; /* of a socket or pipe of ours; 0: of something else, or nothing */
     void *owner; /* NULL: nobody waits for it */
     unsigned events;
     bool in_poll;
@@ -28,7 +28,7 @@ struct s3_watch {
 void s3i_watch_init(struct s3_watch *watch, struct s3_poll *poll);
 void s3i_watch_clear(struct s3_watch *watch);
 
-/* Notes a socket of ours; false without memory. */
+/* Notes a socket or pipe of ours; false without memory. */
 bool s3i_watch_opened(struct s3_watch *watch, int fd);
 /* Forgets it: it is being closed, which takes it out of the poll. */
 void s3i_watch_closed(struct s3_watch *watch, int fd);

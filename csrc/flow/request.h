@@ -113,6 +113,7 @@ struct s3_request {
     struct s3_str headers;       /* pair block, names in lower case */
     struct s3_str extra_headers; /* a second pair block, the operation's own */
     struct s3_str body;
+    bool lend; /* the body may be sent from where it is: it counts by a later request alone */
     bool identity_only; /* done as soon as the client can sign; nothing is sent */
     bool repeatable;    /* may be sent again after it may have been seen */
     enum s3_range_kind range_kind;

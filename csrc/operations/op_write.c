@@ -537,6 +537,7 @@ static void send_part(struct op_upload *upload, struct part *part, struct s3_str
         S3I_ENCRYPT_KEY | (upload->copy.source ? S3I_ENCRYPT_SOURCE : S3I_ENCRYPT_NONE);
     request->checksum = upload->checksum;
     request->body = body;
+    request->lend = true; /* only the parts that the manifest names by their ETags become the object */
     request->document_limit = DOCUMENT_LIMIT;
     s3i_op_request(&upload->op, request);
 }
