@@ -40,7 +40,7 @@ def test_only_the_buffer_type_knows_python() -> None:
     assert "Python.h" in includes(CSRC / "python" / "buffer.c")
 
 
-def test_only_the_poll_and_the_sockets_and_the_queue_make_descriptors() -> None:
+def test_only_the_poll_the_sockets_the_splice_and_the_queue_make_descriptors() -> None:
     calls = re.compile(r"\b(?:socket|epoll_create1|eventfd|pipe2?|accept4?|open)\(")
     makers = {path.name for path in SOURCES if calls.search(path.read_text(encoding="utf-8"))}
-    assert makers == {"poll.c", "socket.c", "queue.c"}
+    assert makers == {"poll.c", "socket.c", "splice.c", "queue.c"}
