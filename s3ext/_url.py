@@ -525,5 +525,7 @@ def _without_dots(path: str) -> str:
 
 def _safe(parts: _Parts) -> str:
     """Write a URL again without user and query, which may hold secrets."""
-    slashes = "" if parts.host is None else "//"
-    return f"{parts.scheme}:{slashes}{parts.host or ''}{parts.path}"
+    if parts.host is None:  # Without an authority the user, if that was meant, stands in the path.
+        before, at, path = parts.path.rpartition("@")
+        return f"{parts.scheme}:{'***' if before else ''}{at}{path}"
+    return f"{parts.scheme}://{parts.host}{parts.path}"
