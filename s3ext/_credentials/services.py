@@ -122,8 +122,11 @@ def ask(
     query: Iterable[tuple[str, str]] = (),
     body: bytes = b"",
     limit_ms: int = LIMIT_MS,
+    source: str = "",
 ) -> Answer:
     """Do a request and return its answer, whatever its status.
+
+    The arguments are those of `_http.request`; `source` says, in the error, which keys are asked for.
 
     Raises:
         BaseError: There was no answer.
@@ -137,7 +140,7 @@ def ask(
         body=body,
         expected=ERRORS,
         limit_ms=limit_ms,
-        name=method,
+        name=f"{source}: {method}" if source else method,
     )
     return run_sync(steps)
 
@@ -236,6 +239,7 @@ def ask_token_service(
         "POST",
         headers=(("content-type", "application/x-www-form-urlencoded; charset=utf-8"),),
         body=urlencode({"Action": action, "Version": _STS, **fields}).encode(),
+        source=source,
     )
     if answer.status != 200:
         raise _refusal(answer, action, client.host, source, fields.get("WebIdentityToken"))
