@@ -290,8 +290,9 @@ def regional_host(authority: str, region: str) -> tuple[str, bool]:
 
 def _refuse(key: str, text: str, why: str) -> NoReturn:
     # What stands before an "@", or behind "?" or "#", may be a secret.
-    head, mark, tail = text.partition("#")[0].partition("?")[0].rpartition("@")
+    head, mark, tail = text.rpartition("@")
     scheme = head.partition("://")[0] + "://" if "://" in head else ""
+    tail = tail.partition("#")[0].partition("?")[0]
     visible = f"{scheme}***@{tail}" if mark else tail
     raise GenericError(f"Generic Config error: {key} {shown(visible)} {why}")
 

@@ -639,6 +639,8 @@ def test_an_endpoint_is_taken_apart(text, scheme, authority, path):
         "https://u:SECRET@h/x",
         "https://h?SECRET",
         "https://h#SECRET",
+        "https://u:SECRET?x@h",
+        "https://u:SECRET#x@h",
         "https://h:99999",
         "https://h:0",
         "https://h:-1",
