@@ -45,7 +45,7 @@ from s3ext._configuration import collect, parse_config
 from s3ext._ffi import ffi, lib, text
 from s3ext._given import over_url
 from s3ext._http import attempt
-from s3ext._proxies import proxy_of
+from s3ext._proxies import proxy_of, proxy_parts
 from s3ext._targets import reasons_of
 from s3ext._url import parse_object_url, parse_store_url
 from s3ext._wait import run_sync
@@ -238,7 +238,7 @@ def _configured(
     report["region"] = {"name": settings.region, "from": label(reasons["region"])}
     report["endpoint"] = {"url": _endpoint_of(settings), "from": label(reasons["endpoint"])}
     report["lane"] = settings.lane
-    report["proxy"] = _proxy(settings)
+    report["proxy"] = _proxy(settings, values, label)
     report["signed"] = not settings.skip_signature
     _check_libcurl(report, settings)
     return _connected(report, settings, values, label)
@@ -249,16 +249,18 @@ def _endpoint_of(settings: Settings) -> str:
     return f"{settings.scheme}://{host.removeprefix(f'{_PLACEHOLDER}.')}{settings.base_path}"
 
 
-def _proxy(settings: Settings) -> Report | None:
+def _proxy(settings: Settings, values: Values, label: Callable[[str], str]) -> Report | None:
     url, excludes = proxy_of(settings, os.environ)
     if not url:
         return None
-    scheme, mark, rest = url.rpartition("://")
-    named = "proxy_url" if settings.proxy_url is not None else ""
+    scheme, _, place = proxy_parts(url)
+    named = values.source("proxy_url")
     variables = (f"{settings.scheme}_proxy", f"{settings.scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
     return {
-        "url": f"{scheme}{mark}{rest.rpartition('@')[2]}",
-        "from": named or next(name for name in variables if os.environ.get(name) == url),
+        "url": f"{scheme}{place}",
+        "from": next(name for name in variables if os.environ.get(name) == url)
+        if named is None
+        else label(named.label),
         "excludes": excludes,
     }
 
@@ -356,7 +358,7 @@ def _ask(report: Report, client: Client, target: Target) -> None:
         error = answer.error
     code = getattr(error, "code", None)
     report["request"] |= {"error": str(error), "code": code}
-    _add_problem(report, "request", str(error), _hint(client.settings, target, answer, code))
+    _add_problem(report, "request", str(error), _hint(report, client.settings, target, answer, code))
 
 
 def _with_reason(client: Client, target: Target, answer: Answer) -> Answer:
@@ -411,11 +413,19 @@ def _check_region(report: Report, client: Client, answer: Answer) -> None:
         )
 
 
-def _hint(settings: Settings, target: Target, answer: Answer, code: str | None) -> str | None:
+def _hint(report: Report, settings: Settings, target: Target, answer: Answer, code: str | None) -> str | None:
     if code == "AccessDenied" or (answer.status == 403 and code is None):
         if settings.skip_signature:
             return _DENIED["unsigned"]
         return _DENIED["bucket" if target.key is None else "key"]
     hint = _HINTS.get(code or "") or _HINTS.get(answer.label)
-    host = settings.host.replace("{region}", settings.region).partition(":")[0]
-    return None if hint is None else hint.format(host=host)
+    if hint is None:
+        return None
+    host = urlsplit(f"//{settings.host.replace('{region}', settings.region)}").hostname
+    hint = hint.format(host=host)
+    proxy = report["proxy"]
+    if proxy is not None and answer.label in {"CONNECT", "TIMEOUT"}:
+        return (
+            f"look at the proxy {proxy['url']} ({proxy['from']}), where requests go through it; else {hint}"
+        )
+    return hint

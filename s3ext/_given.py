@@ -283,9 +283,6 @@ class Values:
     def source(self, name: str) -> Given | None:
         return self._found.get(name)
 
-    def present(self) -> Iterable[tuple[Given, object]]:
-        return ((value, self._parsed[name]) for name, value in self._found.items())
-
     def get(self, name: str) -> object:
         if name in self._parsed:
             return self._parsed[name]

@@ -14,6 +14,7 @@ fast.
 from __future__ import annotations
 
 from s3ext._paths import shown
+from s3ext._proxies import proxy_parts
 from s3ext.exceptions import GenericError
 
 # The name is enough for type checkers, and importing typing would cost more than all of this module.
@@ -520,7 +521,12 @@ class Proxy(Kind):
         scheme, mark, rest = text.partition("://")
         if not mark:
             scheme, rest = "http", text
-        host, _, path = rest.rpartition("@")[2].partition("/")
+        user, _, place = rest.rpartition("@")
+        if not set("/?#@").isdisjoint(user):
+            raise ValueError(
+                "its user or password holds '/', '?', '#' or '@', which has to be percent-encoded"
+            )
+        host, _, path = place.partition("/")
         if scheme.lower() not in self._schemes or not host or host.startswith(":") or path:
             raise ValueError
         port = host.rpartition("]")[2].rpartition(":")
@@ -529,9 +535,8 @@ class Proxy(Kind):
         return f"{scheme.lower()}://{rest.removesuffix('/')}"
 
     def mask(self, text: object) -> str:
-        scheme, mark, rest = str(text).rpartition("://")
-        user, at, host = rest.rpartition("@")
-        return repr(f"{scheme}{mark}{MASK if user else ''}{at}{host}")
+        scheme, user, place = proxy_parts(str(text))
+        return repr(f"{scheme}{f'{MASK}@' if user else ''}{place}")
 
 
 class Count(Kind):

@@ -290,8 +290,9 @@ def regional_host(authority: str, region: str) -> tuple[str, bool]:
 
 def _refuse(key: str, text: str, why: str) -> NoReturn:
     # What stands before an "@", or behind "?" or "#", may be a secret.
-    head, mark, tail = text.partition("#")[0].partition("?")[0].rpartition("@")
+    head, mark, tail = text.rpartition("@")
     scheme = head.partition("://")[0] + "://" if "://" in head else ""
+    tail = tail.partition("#")[0].partition("?")[0]
     visible = f"{scheme}***@{tail}" if mark else tail
     raise GenericError(f"Generic Config error: {key} {shown(visible)} {why}")
 
@@ -525,5 +526,7 @@ def _without_dots(path: str) -> str:
 
 def _safe(parts: _Parts) -> str:
     """Write a URL again without user and query, which may hold secrets."""
-    slashes = "" if parts.host is None else "//"
-    return f"{parts.scheme}:{slashes}{parts.host or ''}{parts.path}"
+    if parts.host is None:  # Without an authority the user, if that was meant, stands in the path.
+        before, at, path = parts.path.rpartition("@")
+        return f"{parts.scheme}:{'***' if before else ''}{at}{path}"
+    return f"{parts.scheme}://{parts.host}{parts.path}"

@@ -288,6 +288,12 @@ static bool is_of_another(const char *detail, CURLcode result)
     return result != CURLE_SEND_ERROR && strncmp(detail, "Send failure", 12) == 0;
 }
 
+/* libcurl shows the URL of a proxy that it does not take, with the password in it. */
+static bool shows_proxy(const char *detail)
+{
+    return strncmp(detail, "Unsupported proxy", 17) == 0;
+}
+
 /*
  * The cause in words. libcurl's own may be overwritten by what followed: a certificate is refused, and
  * then the alert that says so cannot be sent.
@@ -308,6 +314,8 @@ static void describe(const struct s3_easy *easy, CURLcode result, char detail[S3
                  X509_verify_cert_error_string(verified));
     } else if (tunnel != 0 && tunnel / 100 != 2) {
         snprintf(detail, S3I_EASY_DETAIL, "CONNECT tunnel failed, response %ld", tunnel);
+    } else if (shows_proxy(easy->detail)) {
+        snprintf(detail, S3I_EASY_DETAIL, "the URL of the proxy is none that libcurl takes");
     } else {
         bool own = easy->detail[0] != '\0' && !is_of_another(easy->detail, result);
         snprintf(detail, S3I_EASY_DETAIL, "%s%s", own ? easy->detail : curl_easy_strerror(result),

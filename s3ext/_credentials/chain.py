@@ -23,7 +23,7 @@ that no program changes its identity while it runs.
 Called by the core's wish, by a `_providers.Call`: when there are no keys, when they are near their end, and
 when the server has refused them, which `note_refusal` says before: then the source is asked whatever was
 held. A file's keys are read again when its time, size or inode have changed, and anyway in their last minute.
-The core asks for those without an end every minute, which costs one `stat` while the file is the same.
+The core asks for them every minute, which costs one `stat` while the file is the same.
 
 Invariants: a secret is in no attribute but `_keys`, whose repr has none, and in no pickle, since stores
 make their chain anew; the child of a fork begins as if it had never asked.
@@ -88,7 +88,7 @@ SPREAD_SECONDS = 60.0
 """Each chain is due by up to this much earlier, so that workers that began together do not ask together."""
 
 FILE_CHECK = timedelta(seconds=60)
-"""How often keys of a file that have no end are looked after, and how near their end it is read anyway."""
+"""How often keys of a file are looked after, and how near their end it is read anyway."""
 
 HOLD_SECONDS = 0.5
 HOLD_MOST_FILE = 5.0
@@ -235,8 +235,8 @@ class Chain:
     def _answer(self, keys: Keys, now: datetime) -> dict[str, object]:
         """Write keys as the core takes them."""
         expires_at = keys.expires_at
-        if expires_at is None and keys.path is not None:
-            expires_at = now + self.refresh_threshold + FILE_CHECK
+        if keys.path is not None:
+            expires_at = min(_end_of(keys), now + self.refresh_threshold + FILE_CHECK)
         return {
             "access_key_id": keys.key_id,
             "secret_access_key": keys.secret,

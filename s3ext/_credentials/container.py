@@ -64,6 +64,7 @@ def _ask_agent(context: Context, url: str, label: str) -> Keys:
         connect_ms=CONNECT_MS,
         first_byte_ms=FIRST_BYTE_MS,
     )
+    source = f"container credentials at {client.host}"
     token, what = _token(context)
     answer = ask(
         client,
@@ -74,8 +75,8 @@ def _ask_agent(context: Context, url: str, label: str) -> Keys:
             ("accept", "application/json"),
             *((header("authorization", token, what),) if token else ()),
         ),
+        source=source,
     )
-    source = f"container credentials at {client.host}"
     if answer.status != 200:
         raise UnauthenticatedError(f"{source} were refused with status {answer.status}", status=answer.status)
     return from_document(object_of(answer, source), source)

@@ -17,9 +17,9 @@ key and value spoils its own section only; `[DEFAULT]` is a section like any oth
 any section for every profile; here, as in AWS's tools, they are an error in AWS's files, and taken in s3cfg
 alone.
 
-Reading never waits and never takes much: a missing file is as an empty one; a directory, a pipe, a loop of
-links, more than 1 MiB, or no permission is an error with the file's name. What was read is kept as long as
-the file looks the same (time, size, inode), unless it was written just now.
+Reading never waits and never takes much: a missing file is as an empty one, and so is /dev/null; a
+directory, a pipe, a loop of links, more than 1 MiB, or no permission is an error with the file's name. What
+was read is kept as long as the file looks the same (time, size, inode), unless it was written just now.
 
 Invariants: nothing of a value is in an error. `re`, `datetime` and so on stay out of here, for a store may
 be made in every process.
@@ -58,6 +58,9 @@ __all__ = [
 
 LIMIT = 1024 * 1024
 """No file of these is larger, in bytes."""
+
+NULL_DEVICE = os.makedev(1, 3)
+"""`/dev/null`, by which a variable says that there is no file."""
 
 FRESH_SECONDS = 2.0
 """A file may be written twice within one tick of its time; one as young as this is not kept."""
@@ -403,6 +406,8 @@ def _read_once(path: str, what: str) -> tuple[bytes, os.stat_result] | None:
         raise _unreadable(path, what, getattr(error, "strerror", None) or str(error)) from None
     try:
         status = os.fstat(descriptor)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == NULL_DEVICE:
+            return None
         if not stat.S_ISREG(status.st_mode):
             raise _unreadable(path, what, "it is no regular file")
         pieces, size = [], 0

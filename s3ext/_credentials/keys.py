@@ -94,7 +94,10 @@ def parse_moment(text: str) -> datetime:
     zone = timezone(-offset if sign == "-" else offset) if offset else UTC
     leap = second == "60"
     moment = datetime.fromisoformat(f"{date}T{hour}:{minute}:{'59' if leap else second}").replace(tzinfo=zone)
-    return moment + timedelta(seconds=leap, microseconds=int((fraction or "0")[:6].ljust(6, "0")))
+    try:
+        return moment + timedelta(seconds=leap, microseconds=int((fraction or "0")[:6].ljust(6, "0")))
+    except OverflowError:  # The leap second at the end of the year 9999.
+        raise ValueError("it is later than any moment that can be counted") from None
 
 
 def from_document(said: Mapping[str, object], source: str, token: str = "Token") -> Keys:  # noqa: S107 - a name

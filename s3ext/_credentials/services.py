@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from s3ext._clients import Client
 from s3ext._credentials.keys import Keys, parse_moment
+from s3ext._endpoints import partition_of
 from s3ext._http import Answer, leaves, request
 from s3ext._url import parse_endpoint
 from s3ext._wait import run_sync
@@ -121,8 +122,11 @@ def ask(
     query: Iterable[tuple[str, str]] = (),
     body: bytes = b"",
     limit_ms: int = LIMIT_MS,
+    source: str = "",
 ) -> Answer:
     """Do a request and return its answer, whatever its status.
+
+    The arguments are those of `_http.request`; `source` says, in the error, which keys are asked for.
 
     Raises:
         BaseError: There was no answer.
@@ -136,7 +140,7 @@ def ask(
         body=body,
         expected=ERRORS,
         limit_ms=limit_ms,
-        name=method,
+        name=f"{source}: {method}" if source else method,
     )
     return run_sync(steps)
 
@@ -179,7 +183,7 @@ def _signing_region(region: str) -> str:
 
 def amazon_url(name: str, region: str) -> str:
     """Return the URL of a service of AWS, such as `"sts"` or `"portal.sso"`."""
-    return f"https://{name}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    return f"https://{name}.{region}.{partition_of(region)[1]}"
 
 
 def regional_url(context: Context, service: str, name: str, region: str | None = None) -> tuple[str, str]:
@@ -200,11 +204,12 @@ def regional_url(context: Context, service: str, name: str, region: str | None =
     variable = f"AWS_ENDPOINT_URL_{service.upper()}"
     if service == "sts" and context.sources.endpoint_url_sts:
         return context.sources.endpoint_url_sts, "endpoint_url_sts"
-    if context.environ.get(variable):
-        return context.environ[variable], variable
-    entry = context.profile().service(service, "endpoint_url")
-    if entry is not None:
-        return entry.text, entry.where
+    if not context.sources.ignore_configured_endpoint_urls:
+        if context.environ.get(variable):
+            return context.environ[variable], variable
+        entry = context.profile().service(service, "endpoint_url")
+        if entry is not None:
+            return entry.text, entry.where
     return amazon_url(name, _signing_region(region or context.settings.region)), name
 
 
@@ -234,6 +239,7 @@ def ask_token_service(
         "POST",
         headers=(("content-type", "application/x-www-form-urlencoded; charset=utf-8"),),
         body=urlencode({"Action": action, "Version": _STS, **fields}).encode(),
+        source=source,
     )
     if answer.status != 200:
         raise _refusal(answer, action, client.host, source, fields.get("WebIdentityToken"))

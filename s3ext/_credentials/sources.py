@@ -29,6 +29,7 @@ _OPTIONS = (
     "container_authorization_token_file",
     "metadata_endpoint",
     "imdsv1_fallback",
+    "ignore_configured_endpoint_urls",
 )
 
 
@@ -48,6 +49,8 @@ class Sources:
         container_authorization_token_file: File with the token for it.
         metadata_endpoint: URL of the instance metadata service, or None for the usual one.
         imdsv1_fallback: Whether version 1 of it will do.
+        ignore_configured_endpoint_urls: Whether AWS's services are asked at AWS's own URLs, whatever
+            variables and profiles say.
     """
 
     __slots__ = ("places", "profile", "profile_from", *_OPTIONS)
@@ -64,6 +67,7 @@ class Sources:
     container_authorization_token_file: str | None
     metadata_endpoint: str | None
     imdsv1_fallback: bool
+    ignore_configured_endpoint_urls: bool
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         for name in self.__slots__:
@@ -96,4 +100,6 @@ def sources_of(values: Values, environ: Mapping[str, str]) -> Sources:
     found = {name: values.get(name) for name in _OPTIONS}
     if values.source("metadata_endpoint") is None:
         found["metadata_endpoint"] = None  # other ways of saying it come before its default
+    if found["ignore_configured_endpoint_urls"] and "endpoint_url_sts" not in values.given:
+        found["endpoint_url_sts"] = None
     return Sources({**found, "profile": profile, "profile_from": profile_from, "places": places_of(environ)})

@@ -99,12 +99,14 @@ def find(context: Context, profile: Profile) -> Keys:
     login = Login(context, profile)
     token = _token(context, login)
     url, label = regional_url(context, "sso", "portal.sso", login.region)
+    source = f"login of profile {profile.name!r}, role {login.role}"
     answer = ask(
         service_client(context, url, label),
         "GET",
         "federation/credentials",
         headers=(header("x-amz-sso_bearer_token", token, "the token of the login"),),
         query=(("role_name", login.role), ("account_id", login.account)),
+        source=source,
     )
     if answer.status == 401:
         raise login.refusal("the token of the login was refused")
@@ -120,7 +122,7 @@ def find(context: Context, profile: Profile) -> Keys:
             said["accessKeyId"],
             said["secretAccessKey"],
             said["sessionToken"],
-            f"login of profile {profile.name!r}, role {login.role}",
+            source,
             expires_at=datetime.fromtimestamp(said["expiration"] / 1000, UTC),
         )
     except (AssertionError, KeyError, TypeError, ValueError, OverflowError):  # Whose words might show a key.
@@ -161,6 +163,7 @@ def _renew(context: Context, login: Login, kept: dict[str, Any]) -> str | None:
         "token",
         headers=(("content-type", "application/json"),),
         body=json.dumps(asked).encode(),
+        source=f"login of profile {login.profile.name!r}",
     )
     if answer.status != 200:
         return None

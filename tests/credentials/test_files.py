@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from s3ext._credentials import files
 from s3ext._credentials.files import choose_profile, load, parse, places_of, profile_of
 from s3ext.exceptions import GenericError
+from s3ext.store import S3Store
 
 # ---- botocore beside it ----
 
@@ -272,6 +273,15 @@ def test_what_is_missing_is_as_if_empty(home):
     (home.path / "file").touch()
     for path in ("none", "file/below", "none/none"):
         assert load(f"{home.path}/{path}").sections == {}
+
+
+def test_dev_null_is_no_file(home):
+    """So that AWS_CONFIG_FILE=/dev/null switches a file off, as with AWS's tools."""
+    home.set(AWS_CONFIG_FILE="/dev/null", AWS_SHARED_CREDENTIALS_FILE="/dev/null")
+    assert not profile_of("default").found
+    S3Store("bucket")
+    with pytest.raises(GenericError, match="no regular file"):
+        load("/dev/zero")
 
 
 @pytest.mark.parametrize("how", ["replaced", "growing"])

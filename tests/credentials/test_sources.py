@@ -123,6 +123,55 @@ def test_without_an_endpoint_sts_is_that_of_the_region(home, server):
     refused(connect(server, proxy_url="http://127.0.0.1:10"), r"127.0.0.1|proxy")
 
 
+@pytest.mark.parametrize("kind", ["web identity", "role", "login", "container"])
+def test_a_service_that_does_not_answer_is_named_with_its_source(home, server, services, kind):
+    nobody = "http://127.0.0.1:9"
+    words = r"HEAD bucket/k failed: .*{}.*: (POST|GET) 127\.0\.0\.1:9 failed"
+    if kind == "web identity":
+        home.set(AWS_WEB_IDENTITY_TOKEN_FILE=home.write("web", WEB), AWS_ROLE_ARN=ROLE)
+        refused(connect(server, endpoint_url_sts=nobody), words.format(f"web identity, role {ROLE}"))
+    elif kind == "role":
+        home.write("credentials", section("base", services.keys()[:3]))
+        home.write("config", role(services))
+        found = rf"role {ROLE} of profile 'r' in .*/config:2, by profile 'base'"
+        refused(connect(server, profile="r", endpoint_url_sts=nobody), words.format(found))
+    elif kind == "login":
+        lay_login(home, services, SESSION)
+        home.set(AWS_ENDPOINT_URL_SSO=nobody)
+        refused(connect(server, profile="p"), words.format("login of profile 'p'"))
+    else:
+        store = connect(server, container_credentials_full_uri=f"{nobody}/x")
+        refused(store, words.format("container credentials"))
+
+
+@pytest.mark.parametrize("where", ["variable", "profile"])
+def test_configured_urls_of_services_may_be_ignored(home, server, services, where):
+    if where == "variable":
+        home.set(AWS_ENDPOINT_URL_STS=services.url)
+    else:
+        home.write(
+            "config", f"[default]\nservices = s\n[services s]\nsts =\n  endpoint_url = {services.url}\n"
+        )
+    home.set(AWS_WEB_IDENTITY_TOKEN_FILE=home.write("web", WEB), AWS_ROLE_ARN=ROLE)
+    home.set(AWS_IGNORE_CONFIGURED_ENDPOINT_URLS="true", https_proxy="http://127.0.0.1:9")
+    refused(connect(server), r"POST sts\.us-east-1\.amazonaws\.com failed")
+    assert not services.requests
+    connect(server, endpoint_url_sts=services.url).put("k", b"data")
+    assert services.requests
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn"),
+        ("us-iso-east-1", "sts.us-iso-east-1.c2s.ic.gov"),
+        ("eusc-de-east-1", "sts.eusc-de-east-1.amazonaws.eu"),
+    ],
+)
+def test_the_token_service_is_that_of_the_partition(region, host):
+    assert services_of_aws.amazon_url("sts", region) == f"https://{host}"
+
+
 # ---- AssumeRole ----
 
 

@@ -127,6 +127,19 @@ def test_an_unknown_proxy_is_an_error(serve, way):
 
 
 @SCHEMES
+@pytest.mark.parametrize("url", ["http://u:{}/x@127.0.0.1:9", "u:{}@127.0.0.1:x", "ftp://u:{}@127.0.0.1:9"])
+def test_a_proxy_of_the_environment_that_cannot_be_is_not_shown(serve, monkeypatch, way, tls, url):
+    """libcurl itself would."""
+    server = serve(tls)
+    monkeypatch.setenv("all_proxy", url.format(PASSWORD))
+    with pytest.raises(
+        exceptions.ConnectError, match="the URL of the proxy is none that libcurl takes"
+    ) as caught:
+        ask(way, connect(server))
+    assert shows_nothing(caught.value)
+
+
+@SCHEMES
 def test_faults_behind_a_proxy_are_mended_as_without_one(serve, counters, way, tls):
     server = serve(tls)
     data = pattern(5 * PART)

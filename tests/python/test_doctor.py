@@ -305,6 +305,20 @@ def test_a_proxy_that_refuses(doctor):
     assert "look at the proxy" in problem["hint"]
 
 
+def test_a_proxy_where_nobody_listens(doctor):
+    doctor.environment["AWS_PROXY_URL"] = f"http://user:{PASSWORD}@127.0.0.1:9"
+    problem, report = doctor.problem("s3://bucket")
+    assert "look at the proxy http://127.0.0.1:9 (AWS_PROXY_URL (environment))" in problem["hint"]
+    assert report["proxy"]["url"] == "http://127.0.0.1:9"
+
+
+def test_a_proxy_whose_password_is_not_encoded(doctor):
+    doctor.environment["https_proxy"] = f"http://user:p://{PASSWORD}@127.0.0.1:9"
+    problem, report = doctor.problem("s3://bucket")
+    assert "look at the proxy" in problem["hint"]
+    assert report["proxy"]["url"] == "http://127.0.0.1:9"
+
+
 @pytest.mark.parametrize(("offset", "way"), [(4000, "behind"), (-4000, "ahead of")])
 def test_a_clock_that_is_wrong(doctor, known, offset, way):
     known.clock_offset = offset

@@ -793,6 +793,14 @@ def test_a_bad_proxy_is_refused(text):
         settings(proxy_url=text)
 
 
+@pytest.mark.parametrize("between", ["/", "?", "#", "@", "://", " "])
+@pytest.mark.parametrize("scheme", ["", "http://", "ftp://"])
+def test_a_proxys_password_that_is_not_encoded_is_refused_and_not_shown(scheme, between):
+    with pytest.raises(GenericError, match=rf"'{scheme}\*\*\*@x:1' as proxy URL") as caught:
+        settings(proxy_url=f"{scheme}user:hunter{between}2@x:1")
+    assert "hunter" not in str(caught.value)
+
+
 # ---- text that becomes part of a request ----
 
 TEXTS = ["access_key_id", "region", "bucket", "endpoint", "metadata_endpoint", "role_arn", "proxy_excludes"]
@@ -1446,6 +1454,7 @@ DEFAULTS = {
             "container_authorization_token_file": None,
             "metadata_endpoint": None,
             "imdsv1_fallback": False,
+            "ignore_configured_endpoint_urls": False,
         }
     ),
 }

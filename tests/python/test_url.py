@@ -429,6 +429,16 @@ NO_OBJECT = {
     "s3+ftp://b/k": "Unable to recognise URL",
     "s3+http:b/k": "is no s3 URL",
 }
+# Without an authority.
+NO_SLASHES = ["s3:AK:HUSH@b/k", "s3:/AK:HUSH@b/k", "s3a:HUSH@b", "gs:AK:HUSH@b/k"]
+
+
+@pytest.mark.parametrize("url", NO_SLASHES)
+def test_keys_are_not_shown_where_the_slashes_are_missing(url):
+    for parse in (parse_store_url, parse_scheme, parse_object_url):
+        with pytest.raises(GenericError, match=r"\*\*\*@b") as caught:
+            parse(url)
+        assert "HUSH" not in str(caught.value)
 
 
 @pytest.mark.parametrize("before", BEFORE)
@@ -629,6 +639,8 @@ def test_an_endpoint_is_taken_apart(text, scheme, authority, path):
         "https://u:SECRET@h/x",
         "https://h?SECRET",
         "https://h#SECRET",
+        "https://u:SECRET?x@h",
+        "https://u:SECRET#x@h",
         "https://h:99999",
         "https://h:0",
         "https://h:-1",
