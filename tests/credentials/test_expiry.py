@@ -295,7 +295,9 @@ def test_an_upload_whose_keys_in_a_file_end_in_the_middle_is_completed(home, ser
     assert b"".join(server.get("k").body.views(0, SIZE)) == data
     assert len(services.given) == 2
     assert {error.code for error in server.take_errors()} <= {"ExpiredToken"}
-    assert all(services.given[1] in request.header("authorization") for request in server.requests[-3:])
+    # Parts that were under way may still come with the old keys, in any order; the end does not.
+    assert services.given[1] in server.requests[-1].header("authorization")
+    assert any(services.given[1] in request.header("authorization") for request in server.find("PUT"))
 
 
 def test_a_read_in_a_thousand_parts_whose_keys_end_in_the_middle_goes_on(home, server, services, way):

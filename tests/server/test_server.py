@@ -53,7 +53,7 @@ def client_of(server, **changes):
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": changes.pop("addressing_style", "path")},
-        retries={"max_attempts": 1},
+        retries={"total_max_attempts": 1},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
