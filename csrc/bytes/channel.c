@@ -268,6 +268,17 @@ static bool take_event(struct s3_channel *channel, struct s3_str *data)
     return is_talking(channel);
 }
 
+/* Whether bytes came; where none will ever, the transfer ends. */
+static bool has_come(struct s3_channel *channel, enum s3_io io)
+{
+    if (io == S3I_IO_CLOSED) {
+        end_closed(channel);
+    } else if (io == S3I_IO_BROKEN) {
+        end_failed(channel, false);
+    }
+    return io == S3I_IO_OK;
+}
+
 /* Receives what has no place of its own: heads, framing, documents. false: no more for now. */
 static bool receive_scratch(struct s3_channel *channel, char scratch[S3I_CHANNEL_SCRATCH])
 {
@@ -278,12 +289,7 @@ static bool receive_scratch(struct s3_channel *channel, char scratch[S3I_CHANNEL
     size_t got = 0;
     enum s3_io io =
         s3i_connection_receive(&channel->connection, scratch + held, room, false, &got);
-    if (io == S3I_IO_CLOSED) {
-        end_closed(channel);
-    } else if (io == S3I_IO_BROKEN) {
-        end_failed(channel, false);
-    }
-    if (io != S3I_IO_OK) {
+    if (!has_come(channel, io)) {
         return false;
     }
     if (held > 0) {
@@ -313,12 +319,7 @@ static bool receive_direct(struct s3_channel *channel, char *place, size_t room,
     size_t got = 0;
     enum s3_io io =
         s3i_connection_receive(&channel->connection, place, size, last, &got);
-    if (io == S3I_IO_CLOSED) {
-        end_closed(channel);
-    } else if (io == S3I_IO_BROKEN) {
-        end_failed(channel, false);
-    }
-    if (io != S3I_IO_OK) {
+    if (!has_come(channel, io)) {
         return false;
     }
     size_t filled = got < size ? got : size;
