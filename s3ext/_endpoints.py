@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from s3ext._url import Endpoint
 
-__all__ = ["Arn", "Asked", "partition_of", "resolve"]
+__all__ = ["Arn", "Asked", "is_region", "is_region_of_aws", "partition_of", "resolve"]
 
 _DOTTED = "its dots are not covered by any certificate of AWS"
 # How names of regions begin: the partition and its domain. What begins otherwise is of the first one.
@@ -170,6 +170,19 @@ class Arn:
                 f"is of the partition {self.partition!r}, but its region is of "
                 f"{partition_of(self.region)[0]!r}",
             )
+
+
+def is_region(text: str) -> bool:
+    """Tell whether a text can name a region, of AWS or of any other server."""
+    plain = text.replace("-", "").replace("_", "").replace(".", "")
+    return plain.isascii() and plain.isalnum() and len(text) <= _LONGEST_LABEL
+
+
+def is_region_of_aws(text: str) -> bool:
+    """Tell whether a region is named as AWS's are; `auto` and the like are other servers' words."""
+    words = text.split("-")
+    letters = all(word and set(word) <= _LETTERS for word in words[:-1])
+    return len(words) > 2 and letters and len(words[0]) > 1 and words[-1].isascii() and words[-1].isdigit()
 
 
 def partition_of(region: str) -> tuple[str, str]:

@@ -203,7 +203,7 @@ def open_url(
         kwargs: The same as keyword arguments.
     """
     named = parse_object_url(url)
-    options = over_url(named.config, config, kwargs)
+    options = over_url(named.config, config, kwargs, provider=store.get("credential_provider"))
     # A URL is of one object, whatever the rules of paths say about its key.
     if "raw_keys" not in canonical_config(kwargs):
         options.setdefault("raw_keys", "true")

@@ -8,13 +8,12 @@ go to none of them.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 from urllib.parse import urlencode
 
 from s3ext._clients import Client
 from s3ext._credentials.keys import Keys, parse_moment
-from s3ext._endpoints import partition_of
+from s3ext._endpoints import is_region_of_aws, partition_of
 from s3ext._http import Answer, leaves, request
 from s3ext._url import parse_endpoint
 from s3ext._wait import run_sync
@@ -40,7 +39,6 @@ ERRORS = range(300, 600)
 LIMIT_MS = 20_000
 """For one request with its retries; whoever waits for keys gives up after 60 s."""
 
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+", re.ASCII)
 _STS = "2011-06-15"
 
 
@@ -177,8 +175,8 @@ def object_of(answer: Answer, source: str) -> dict[str, Any]:
 
 
 def _signing_region(region: str) -> str:
-    """Return a region that AWS's services have; `auto` and the like are other servers' words."""
-    return region if _REGION.fullmatch(region) else "us-east-1"
+    """Return a region that AWS's services have."""
+    return region if is_region_of_aws(region) else "us-east-1"
 
 
 def amazon_url(name: str, region: str) -> str:
