@@ -181,9 +181,10 @@ class Profile:
     @property
     def found(self) -> bool:
         """Whether any file has it; keys before any section of s3cfg are those of all profiles."""
+        if self.credentials or self.config:
+            return True
         s3cfg = self._s3cfg()
-        in_s3cfg = self.name in s3cfg.sections or "access_key" in s3cfg.preamble.entries
-        return bool(self.credentials or self.config or in_s3cfg)
+        return self.name in s3cfg.sections or "access_key" in s3cfg.preamble.entries
 
     def require(self, named_by: str) -> None:
         """Make sure that some file has it, if it was asked for (botocore's ProfileNotFound).

@@ -1392,6 +1392,26 @@ def test_retry_settings():
 
 # ---- settings ----
 
+SOURCES = {
+    "profile": "default",
+    "profile_from": "",
+    "places": tuple(
+        str(Path(f"~/{name}").expanduser())
+        for name in (".aws/credentials", ".aws/config", ".s3cfg", ".awssecret")
+    ),
+    "web_identity_token_file": None,
+    "role_arn": None,
+    "role_session_name": "WebIdentitySession",
+    "endpoint_url_sts": None,
+    "container_credentials_relative_uri": None,
+    "container_credentials_full_uri": None,
+    "container_authorization_token_file": None,
+    "metadata_endpoint": None,
+    "imdsv1_fallback": False,
+    "ignore_configured_endpoint_urls": False,
+    "use_dualstack_endpoint": False,
+    "use_fips_endpoint": False,
+}
 DEFAULTS = {
     "scheme": "https",
     "host": "s3.{region}.amazonaws.com",
@@ -1450,26 +1470,7 @@ DEFAULTS = {
     "backoff_base": 2.0,
     "init_backoff_set": False,
     "signature_v2": False,
-    "sources": Sources(
-        {
-            "profile": "default",
-            "profile_from": "",
-            "places": tuple(
-                str(Path(f"~/{name}").expanduser())
-                for name in (".aws/credentials", ".aws/config", ".s3cfg", ".awssecret")
-            ),
-            "web_identity_token_file": None,
-            "role_arn": None,
-            "role_session_name": "WebIdentitySession",
-            "endpoint_url_sts": None,
-            "container_credentials_relative_uri": None,
-            "container_credentials_full_uri": None,
-            "container_authorization_token_file": None,
-            "metadata_endpoint": None,
-            "imdsv1_fallback": False,
-            "ignore_configured_endpoint_urls": False,
-        }
-    ),
+    "sources": Sources(SOURCES),
 }
 # One value of each kind of effect, and what it does.
 CHANGES = [
@@ -1488,8 +1489,20 @@ CHANGES = [
     ({"scheme": "http"}, {"scheme": "http", "allow_http": True}),
     ({"addressing_style": "Virtual"}, {"host": "b.s3.{region}.amazonaws.com", "bucket_in_host": True}),
     ({"use_accelerate_endpoint": True}, {"host": "b.s3-accelerate.amazonaws.com", "bucket_in_host": True}),
-    ({"use_dualstack_endpoint": True}, {"host": "s3.dualstack.{region}.amazonaws.com"}),
-    ({"use_fips_endpoint": True}, {"host": "s3-fips.{region}.amazonaws.com"}),
+    (
+        {"use_dualstack_endpoint": True},
+        {
+            "host": "s3.dualstack.{region}.amazonaws.com",
+            "sources": Sources({**SOURCES, "use_dualstack_endpoint": True}),
+        },
+    ),
+    (
+        {"use_fips_endpoint": True},
+        {
+            "host": "s3-fips.{region}.amazonaws.com",
+            "sources": Sources({**SOURCES, "use_fips_endpoint": True}),
+        },
+    ),
     ({"signature_version": "V2"}, {"signature_v2": True}),
     ({"skip_signature": True}, {"skip_signature": True, "credentials": "none", "sources": None}),
     ({"unsigned_payload": True}, {"unsigned_payload": True}),
