@@ -66,6 +66,14 @@ class MaskedDict(dict[str, object]):
         """Return a copy that masks its secrets too."""
         return MaskedDict(self)
 
+    def __or__(self, other: object) -> MaskedDict:  # type: ignore[override] # no other type of keys
+        """Return both together, masked too."""
+        return MaskedDict({**self, **other}) if isinstance(other, dict) else NotImplemented
+
+    def __ror__(self, other: object) -> MaskedDict:  # type: ignore[override] # as above
+        """Return both together, masked too; these come first."""
+        return MaskedDict({**other, **self}) if isinstance(other, dict) else NotImplemented
+
 
 class Configuration:
     """A parsed configuration.

@@ -45,7 +45,8 @@ from s3ext._configuration import collect, parse_config
 from s3ext._ffi import ffi, lib, text
 from s3ext._given import over_url
 from s3ext._http import attempt
-from s3ext._proxies import proxy_of, proxy_parts
+from s3ext._paths import masked
+from s3ext._proxies import proxy_of
 from s3ext._targets import reasons_of
 from s3ext._url import parse_object_url, parse_store_url
 from s3ext._wait import run_sync
@@ -253,11 +254,10 @@ def _proxy(settings: Settings, values: Values, label: Callable[[str], str]) -> R
     url, excludes = proxy_of(settings, os.environ)
     if not url:
         return None
-    scheme, _, place = proxy_parts(url)
     named = values.source("proxy_url")
     variables = (f"{settings.scheme}_proxy", f"{settings.scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
     return {
-        "url": f"{scheme}{place}",
+        "url": masked(url).replace("***@", ""),
         "from": next(name for name in variables if os.environ.get(name) == url)
         if named is None
         else label(named.label),

@@ -36,19 +36,20 @@ if TYPE_CHECKING:
 
     from s3ext._url import Endpoint
 
-__all__ = ["Arn", "Asked", "partition_of", "resolve"]
+__all__ = ["Arn", "Asked", "is_region", "is_region_of_aws", "partition_of", "resolve"]
 
 _DOTTED = "its dots are not covered by any certificate of AWS"
-# How names of regions begin: the partition and its domain. What begins otherwise is of the first one.
+# How names of regions begin: the partition, its domain, and that of services other than S3 over IPv6.
+# What begins otherwise is of the first one.
 _PARTITIONS = (
-    ("", "aws", "amazonaws.com"),
-    ("cn-", "aws-cn", "amazonaws.com.cn"),
-    ("us-gov-", "aws-us-gov", "amazonaws.com"),
-    ("us-iso-", "aws-iso", "c2s.ic.gov"),
-    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
-    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
-    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
-    ("eusc-", "aws-eusc", "amazonaws.eu"),
+    ("", "aws", "amazonaws.com", "api.aws"),
+    ("cn-", "aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+    ("us-gov-", "aws-us-gov", "amazonaws.com", "api.aws"),
+    ("us-iso-", "aws-iso", "c2s.ic.gov", "api.aws.ic.gov"),
+    ("us-isob-", "aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud"),
+    ("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
+    ("us-isof-", "aws-iso-f", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
+    ("eusc-", "aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu"),
 )
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 _DIGITS = frozenset("0123456789")
@@ -172,13 +173,29 @@ class Arn:
             )
 
 
-def partition_of(region: str) -> tuple[str, str]:
-    """Return the partition of a region, such as `"aws-cn"`, and the domain of its services."""
+def is_region(text: str) -> bool:
+    """Tell whether a text can name a region, of AWS or of any other server."""
+    plain = text.replace("-", "").replace("_", "").replace(".", "")
+    return plain.isascii() and plain.isalnum() and len(text) <= _LONGEST_LABEL
+
+
+def is_region_of_aws(text: str) -> bool:
+    """Tell whether a region is named as AWS's are; `auto` and the like are other servers' words."""
+    words = text.split("-")
+    letters = all(word and set(word) <= _LETTERS for word in words[:-1])
+    return len(words) > 2 and letters and len(words[0]) > 1 and words[-1].isascii() and words[-1].isdigit()
+
+
+def partition_of(region: str) -> tuple[str, str, str]:
+    """Return the partition of a region, such as `"aws-cn"`, and the domains of its services.
+
+    The second domain is that of services other than S3 over IPv6 and IPv4.
+    """
     found = _PARTITIONS[0]
     for row in _PARTITIONS[1:]:
         if region.startswith(row[0]):
             found = row
-    return found[1], found[2]
+    return found[1], found[2], found[3]
 
 
 def resolve(asked: Asked) -> dict[str, object]:

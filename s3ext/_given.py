@@ -18,7 +18,7 @@ Invariants: a secret is in no error; a value is kept as it was given, and parsed
 
 from __future__ import annotations
 
-from s3ext._kinds import Certificates, Headers, Mode, Proxy, milliseconds
+from s3ext._kinds import Certificates, Headers, Mode, Url, milliseconds
 from s3ext._options import BY_NAME, CLIENT, CLIENT_KEYS, CONFIG_KEYS, PRESENCE, VARIABLES
 from s3ext._paths import shown
 from s3ext.exceptions import GenericError, UnknownConfigurationKeyError
@@ -77,8 +77,7 @@ class Given:
 def _refuse(option: Option, label: str, value: object, reason: str) -> NoReturn:
     """Raise what a wrong value gets, in the words of obstore where it has words for it."""
     kind = option.kind
-    masked = option.secret or isinstance(kind, Proxy)
-    visible = kind.mask(value) if masked else shown(value)
+    visible = kind.mask(value) if option.secret or isinstance(kind, Url) else shown(value)
     if option.name == "checksum_algorithm":
         text = f"Generic Config error: {visible} is not a valid checksum algorithm for {label}"
     elif option.name == "server_side_encryption":
@@ -163,7 +162,11 @@ def canonical_config(config: Mapping[str, object] | None) -> dict[str, object]:
 
 
 def over_url(
-    named: Mapping[str, str], config: Mapping[str, object] | None, kwargs: Mapping[str, object]
+    named: Mapping[str, str],
+    config: Mapping[str, object] | None,
+    kwargs: Mapping[str, object],
+    *,
+    provider: object = None,
 ) -> dict[str, object]:
     """Lay a `config=` dictionary over what a URL says; keys of both are never mixed.
 
@@ -171,9 +174,11 @@ def over_url(
         named: What the URL says.
         config: What the caller gave.
         kwargs: What goes with it as keyword arguments, to be looked at only.
+        provider: The credential provider, to be looked at only.
 
     Raises:
-        GenericError: An option is given twice, or keyword arguments give keys to a URL that has some.
+        GenericError: An option is given twice, or keyword arguments or a provider give keys to a URL that has
+            some.
         UnknownConfigurationKeyError: There is no such option.
         TypeError: A key is not a str, or a value has the wrong type.
     """
@@ -183,6 +188,11 @@ def over_url(
             raise GenericError(f"Duplicate keys provided: the URL has some, and {clash[0]} is given as well")
         if not _KEYS.isdisjoint(given):
             named = {name: value for name, value in named.items() if name not in _KEYS}
+        elif provider is not None:
+            kind = "the name of a profile" if "profile" in named else "keys"
+            raise GenericError(
+                f"Duplicate keys provided: the URL has {kind}, and credential_provider is given as well"
+            )
     return {**named, **given}
 
 

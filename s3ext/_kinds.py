@@ -13,8 +13,7 @@ fast.
 
 from __future__ import annotations
 
-from s3ext._paths import shown
-from s3ext._proxies import proxy_parts
+from s3ext._paths import masked, shown
 from s3ext.exceptions import GenericError
 
 # The name is enough for type checkers, and importing typing would cost more than all of this module.
@@ -46,6 +45,7 @@ __all__ = [
     "Proxy",
     "Secret",
     "Span",
+    "Url",
     "Whole",
     "format_duration",
     "milliseconds",
@@ -509,7 +509,14 @@ def _is_der(text: bytes) -> bool:
     return len(der) == 2 + count + size
 
 
-class Proxy(Kind):
+class Url(Kind):
+    """A URL, or a host, which somebody may take for the place for a password."""
+
+    def mask(self, text: object) -> str:
+        return repr(masked(str(text)))
+
+
+class Proxy(Url):
     name = "proxy URL"
     expects = "[http|https|socks4|socks4a|socks5|socks5h]://[user:password@]<host>[:<port>]"
     _schemes = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
@@ -533,10 +540,6 @@ class Proxy(Kind):
         if port[1] and not (port[2].isdigit() and 0 < int(port[2][:6]) < 65536):
             raise ValueError("its port is not a number from 1 to 65,535")
         return f"{scheme.lower()}://{rest.removesuffix('/')}"
-
-    def mask(self, text: object) -> str:
-        scheme, user, place = proxy_parts(str(text))
-        return repr(f"{scheme}{f'{MASK}@' if user else ''}{place}")
 
 
 class Count(Kind):

@@ -40,7 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import Any, TypeAlias
+    from typing import Any, NoReturn, TypeAlias
 
     from s3ext._clients import Client
     from s3ext._methods import StoreMethods
@@ -76,10 +76,19 @@ class RawObject(SyncReader, io.RawIOBase):
         """The object's URL."""
         return f"s3://{self._content.target.client.bucket}/{self._content.target.key}"
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read so many bytes, fewer where the object ends; default, and None: all that follow."""
+        data = super().read(-1 if size is None else size)
+        assert data is not None  # which is said by files that would have to wait
+        return data
+
     def readall(self) -> bytes:
         """Read all that follows, in parallel parts."""
         with self._lock:
             return run_sync(self._content.read_rest())
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("cannot pickle a RawObject, an open file; pickle its URL, and open that again")
 
     def __repr__(self) -> str:
         return f"RawObject({self.name!r}, size={self.size})"
@@ -203,7 +212,7 @@ def open_url(
         kwargs: The same as keyword arguments.
     """
     named = parse_object_url(url)
-    options = over_url(named.config, config, kwargs)
+    options = over_url(named.config, config, kwargs, provider=store.get("credential_provider"))
     # A URL is of one object, whatever the rules of paths say about its key.
     if "raw_keys" not in canonical_config(kwargs):
         options.setdefault("raw_keys", "true")
@@ -232,6 +241,8 @@ def open_object(
         for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
             if value is not None:
                 raise ValueError(f"a file in binary mode has no {name}: mode is {mode!r}")
+        if buffering == 1:
+            _warn_of_lines()
     elif buffering == 0:
         raise ValueError("text cannot be unbuffered; buffering=0 goes with the mode 'rb'")
     elif newline not in {None, "", "\n", "\r", "\r\n"}:
@@ -249,6 +260,17 @@ def open_object(
     if binary:
         return writer
     return TextWriter(writer, io.text_encoding(encoding, 3), errors, newline, buffering == 1)
+
+
+def _warn_of_lines() -> None:
+    """Warn as Python's `open` does."""
+    import warnings  # noqa: PLC0415 - few files are opened so
+
+    warnings.warn(
+        "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used",
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 def _parse_mode(mode: object) -> tuple[str, bool]:

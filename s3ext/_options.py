@@ -27,6 +27,7 @@ from s3ext._kinds import (
     Proxy,
     Secret,
     Span,
+    Url,
     Whole,
 )
 
@@ -132,6 +133,7 @@ class Option:
 
 
 _TEXT = Kind()
+_URL = Url()
 _SECRET = Secret()
 _FLAG = Flag()
 _DURATION = Duration()
@@ -162,7 +164,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         S3,
         "endpoint",
-        _TEXT,
+        _URL,
         "URL of the server, with the bucket in its host name for virtual hosting; a path is kept."
         " Default: AWS.",
         aliases=("endpoint_url",),
@@ -171,7 +173,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         S3,
         "endpoint_url_s3",
-        _TEXT,
+        _URL,
         "Like endpoint, and stronger; but an endpoint in code is stronger than this one in the environment.",
         obstore_name="aws_endpoint_url_s3",
         differs="Only as `aws_endpoint_url_s3`; the variable beats an endpoint in code.",
@@ -179,7 +181,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         S3,
         "host",
-        _TEXT,
+        _URL,
         "Server as `<host>[:<port>]`, where no endpoint is named.",
         ours=True,
         environment=("HTS_S3_HOST",),
@@ -279,7 +281,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         S3,
         "metadata_endpoint",
-        _TEXT,
+        _URL,
         "URL of the instance metadata service.",
         default="http://169.254.169.254",
     ),
@@ -309,13 +311,13 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         S3,
         "container_credentials_relative_uri",
-        _TEXT,
+        _URL,
         "Path of the container credentials (ECS).",
     ),
     Option(
         S3,
         "container_credentials_full_uri",
-        _TEXT,
+        _URL,
         "URL of the container credentials (EKS Pod Identity and others).",
     ),
     Option(
@@ -341,7 +343,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         S3,
         "endpoint_url_sts",
-        _TEXT,
+        _URL,
         "URL of the token service. Default: https://sts.{region}.amazonaws.com.",
         aliases=("sts_endpoint",),
         differs="No `sts_endpoint`.",

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from s3ext.exceptions import InvalidPathError
 
-__all__ = ["MAX_KEY_BYTES", "join", "key_prefix", "list_prefix", "normalize", "shown", "strip"]
+__all__ = ["MAX_KEY_BYTES", "join", "key_prefix", "list_prefix", "masked", "normalize", "shown", "strip"]
 
 MAX_KEY_BYTES = 1024
 
@@ -190,6 +190,21 @@ def shown(value: object) -> str:
         '\\"' if c == '"' else repr(c)[1:-1] if c == "\\" or not c.isprintable() else c for c in cut
     )
     return f'"{escaped}"' if cut == value else f'"{escaped}..."'
+
+
+def masked(url: str) -> str:
+    """Take out of a URL what may be a secret: what is before its last `@`, and behind a `?` or `#`.
+
+    Args:
+        url: The URL, with or without a scheme, whatever is wrong with it.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark or not scheme.replace("+", "").isalnum():  # A password may hold "://" as well.
+        scheme, mark, rest = "", "", url
+    _, at, place = rest.rpartition("@")
+    end = min((found for found in map(place.find, "?#") if found >= 0), default=len(place))
+    hidden = f"{place[end]}***" if end < len(place) else ""
+    return f"{scheme}{mark}{'***@' if at else ''}{place[:end]}{hidden}"
 
 
 def _illegal(path: str, sequence: str, segment: str) -> InvalidPathError:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from s3ext._settings import Settings
 
-__all__ = ["proxy_of", "proxy_parts"]
+__all__ = ["proxy_of"]
 
 
 def proxy_of(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str | None]:
@@ -37,19 +37,3 @@ def proxy_of(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str |
     names = [f"{settings.scheme}_proxy", f"{settings.scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"]
     by_a_visitor = "HTTP_PROXY" if "REQUEST_METHOD" in environ else None
     return next((environ[name] for name in names if environ.get(name) and name != by_a_visitor), ""), excludes
-
-
-def proxy_parts(url: str) -> tuple[str, str, str]:
-    """Take a proxy's URL apart, whatever is wrong with it, so that it can be shown without its password.
-
-    Args:
-        url: The URL, with or without a scheme.
-
-    Returns:
-        The scheme with its `://`, what stands before the last `@`, and the place; the first two may be `""`.
-    """
-    scheme, mark, rest = url.partition("://")
-    if not mark or not scheme.isalnum():  # A password may hold "://" as well.
-        scheme, mark, rest = "", "", url
-    user, _, place = rest.rpartition("@")
-    return f"{scheme}{mark}", user, place

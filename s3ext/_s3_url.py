@@ -21,16 +21,16 @@ behind it does not count); so `a b+c` and `a%20b%2Bc` are one key. A key with a 
 Where htslib lets any `@` switch off the variables for region, endpoint and addressing too, here it decides
 about credentials only, as a profile or keys given to AWS's tools do.
 
-Invariants: no I/O, no environment. An error never shows what stands before the last `@` or behind a `?`, nor
-what may be a secret that lacks its `@`.
+Invariants: no I/O, no environment. An error never shows what stands before the last `@` or behind a `?` or
+`#`, nor what may be a secret that lacks its `@`.
 """
 
 from __future__ import annotations
 
-from s3ext._paths import shown
+from s3ext._paths import masked, shown
 from s3ext.exceptions import GenericError
 
-__all__ = ["S3Url", "is_beyond_obstore", "masked", "parse_s3_url", "refuse", "version_of"]
+__all__ = ["S3Url", "is_beyond_obstore", "parse_s3_url", "refuse", "version_of", "visible"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,23 +129,18 @@ def version_of(url: str, query: str) -> str:
     return _decoded(url, value, "version")
 
 
-def masked(url: str) -> str:
-    """Write a URL for an error, without what may be a secret."""
+def visible(url: str) -> str:
+    """Write a URL for an error, without what may be a secret, also one that lacks its `@`."""
     scheme, mark, rest = url.partition("://")
     if not mark:
         scheme, rest = "", url
-    _, at, tail = rest.rpartition("@")
-    if at:
-        rest = f"***@{tail}"
-    elif ":" in rest[: _end_of_authority(rest)] and not rest.startswith(_ARN):
-        rest = "***"
-    rest, question, _ = rest.partition("?")
-    return shown(f"{scheme}{mark}{rest}{'?***' if question else ''}")
+    keys = ":" in rest[: _end_of_authority(rest)] and not rest.startswith(_ARN)
+    return shown(f"{scheme}{mark}***" if keys and "@" not in rest else masked(url))
 
 
 def refuse(url: str, why: str) -> NoReturn:
     """Raise what a wrong URL gets."""
-    raise GenericError(f"Generic URL error: the URL {masked(url)} {why}")
+    raise GenericError(f"Generic URL error: the URL {visible(url)} {why}")
 
 
 def _end_of_authority(rest: str) -> int:

@@ -121,7 +121,7 @@ class StoreConfiguration:
 
         location = parse_store_url(url)
         # It refuses "prefix" as well, which would only collide below.
-        merged = over_url(location.config, config, kwargs)
+        merged = over_url(location.config, config, kwargs, provider=credential_provider)
         return cls(
             prefix=location.prefix,
             config=merged,  # type: ignore[arg-type] # its keys are looked up

@@ -13,8 +13,10 @@ environment, and the profile of the shared files. `_endpoints.py` makes hosts of
                 does not give yields to an endpoint; a path style that it does not give, to acceleration
                 and to ARNs
 
-The files are read unless code gives both region and endpoint; what s3cfg says counts where keys come from
-there, or none are used. `auto` in a file is what these tools do anyhow, and asks for nothing.
+The files are read unless code gives both region and endpoint, and then for a `profile=` that nothing else
+would look at: one that was asked for and is in no file is an error. What s3cfg says counts where keys come
+from there, or none are used, and its `use_https = False` beside a host_base that counts. `auto` in a file is
+what these tools do anyhow, and asks for nothing.
 
 This is the order of AWS's tools. The htslib S3 plugin lets its files beat the environment, does not know
 AWS_REGION, and takes any unknown style for auto, which is an error here.
@@ -22,10 +24,10 @@ AWS_REGION, and takes any unknown style for auto, which is an error here.
 
 from __future__ import annotations
 
-from s3ext._endpoints import Asked, resolve
+from s3ext._endpoints import Asked, is_region, resolve
 from s3ext._given import Given
 from s3ext._options import BY_NAME
-from s3ext._paths import shown
+from s3ext._paths import masked, shown
 from s3ext.exceptions import GenericError
 
 TYPE_CHECKING = False
@@ -77,20 +79,28 @@ def add_profile(values: Values, environ: Mapping[str, str], *, has_provider: boo
         has_provider: Whether keys come from a provider.
 
     Raises:
-        GenericError: A file cannot be read, or a value is wrong.
+        GenericError: A file cannot be read, a profile that was asked for is in none, or a value is wrong.
     """
-    if "region" in values.given and values.given.keys() & {"endpoint", "endpoint_url_s3"}:
+    settled = "region" in values.given and bool(values.given.keys() & {"endpoint", "endpoint_url_s3"})
+    # Where the chain looks for keys, it is the one that needs the profile, at the first request.
+    by_chain = not has_provider and not values.flag("skip_signature") and "access_key_id" not in values.given
+    if settled and (by_chain or not values.text("profile")):
         return
     from s3ext._credentials.files import choose_profile, places_of, profile_of  # noqa: PLC0415 - see above
 
-    name, _ = choose_profile(values.text("profile"), environ)
+    name, named_by = choose_profile(values.text("profile"), environ)
     profile = profile_of(name, places_of(environ))
+    profile.require(named_by)
+    if settled:
+        return
     found: dict[str, Given] = {}
     for option, key, entry in _entries(profile):
         found.setdefault(option, Given(BY_NAME[option], key, _text(option, entry), _source(profile, entry)))
     if not has_provider and _s3cfg_counts(values, profile):
         for option, key, text, entry in _s3cfg_entries(profile):
             found.setdefault(option, Given(BY_NAME[option], key, text, _source(profile, entry)))
+        if "host" not in found or _names_endpoint(values, found):
+            found.pop("scheme", None)
     style = found.get("addressing_style")
     if style is not None and str(style.text).lower() == "auto" and style.key != _BUCKET_KEY:
         del found["addressing_style"]
@@ -144,10 +154,21 @@ def _s3cfg_entries(profile: Profile) -> Iterator[tuple[str, str, str, Entry]]:
     host = profile.s3cfg.get("host_base")
     if host is not None and host.text:
         yield "host", "host_base", host.text, host
+    secure = profile.s3cfg.get("use_https")
+    if secure is not None and secure.text:
+        given = Given(BY_NAME["allow_http"], "use_https", secure.text, _source(profile, secure))
+        if not given.parse():
+            yield "scheme", "use_https", "http", secure
     bucket = profile.s3cfg.get(_BUCKET_KEY)
     if bucket is not None and bucket.text:
         in_host = any(mark in bucket.text for mark in _BUCKET_MARKS)
         yield "addressing_style", _BUCKET_KEY, "auto" if in_host else "path", bucket
+
+
+def _names_endpoint(values: Values, found: Mapping[str, Given]) -> bool:
+    """Tell whether anything stronger than host_base names an endpoint."""
+    named = values.given.keys() | values.environment.keys()
+    return not {"endpoint", "endpoint_url_s3"}.isdisjoint(named | found.keys()) or "host" in named
 
 
 # ---- what counts ----
@@ -203,8 +224,7 @@ def _region(values: Values) -> tuple[str, Given | None]:
     found = found or values.given.get("default_region")
     region = BY_NAME["region"].default if found is None else found.text
     assert isinstance(region, str)
-    plain = region.replace("-", "").replace("_", "").replace(".", "")
-    if not (plain.isascii() and plain.isalnum() and len(region) <= 63):
+    if not is_region(region):
         where = "" if found is None else f" for {found.label}"
         raise GenericError(
             f"Generic Config error: failed to parse {shown(region)} as region{where}: it must be 1 to 63 "
@@ -263,9 +283,8 @@ def _set_host(asked: Asked, given: Given) -> None:
 
     text = str(given.text)
     if "/" in text:
-        visible = shown(text.rpartition("@")[2])
         raise GenericError(
-            f"Generic Config error: {given.label} {visible} must be <host> or <host>:<port>; "
+            f"Generic Config error: {given.label} {shown(masked(text))} must be <host> or <host>:<port>; "
             f"a URL goes into endpoint= or AWS_ENDPOINT_URL"
         )
     if text.lower() != _AWS_HOST:

@@ -29,8 +29,8 @@ Invariants: no I/O, no environment; errors never show the user part or the query
 
 from __future__ import annotations
 
-from s3ext._paths import normalize, shown
-from s3ext._s3_url import S3Url, is_beyond_obstore, masked, parse_s3_url, refuse, version_of
+from s3ext._paths import masked, normalize, shown
+from s3ext._s3_url import S3Url, is_beyond_obstore, parse_s3_url, refuse, version_of, visible
 from s3ext.exceptions import GenericError, InvalidPathError
 
 __all__ = [
@@ -289,12 +289,7 @@ def regional_host(authority: str, region: str) -> tuple[str, bool]:
 
 
 def _refuse(key: str, text: str, why: str) -> NoReturn:
-    # What stands before an "@", or behind "?" or "#", may be a secret.
-    head, mark, tail = text.rpartition("@")
-    scheme = head.partition("://")[0] + "://" if "://" in head else ""
-    tail = tail.partition("#")[0].partition("?")[0]
-    visible = f"{scheme}***@{tail}" if mark else tail
-    raise GenericError(f"Generic Config error: {key} {shown(visible)} {why}")
+    raise GenericError(f"Generic Config error: {key} {shown(masked(text))} {why}")
 
 
 def _kind(parts: _Parts) -> str:
@@ -441,7 +436,7 @@ def _split(url: str) -> _Parts:
     scheme = scheme.lower()
     if not colon or scheme[:1] not in _LETTERS or not set(scheme) <= _LETTERS | _DIGITS | frozenset("+-."):
         raise ValueError(
-            f"relative URL without a base: {masked(url)} has no scheme; write s3://<bucket>/<prefix>"
+            f"relative URL without a base: {visible(url)} has no scheme; write s3://<bucket>/<prefix>"
         )
     rest, hash_mark, _ = rest.partition("#")
     rest, question, query = rest.partition("?")
@@ -527,6 +522,5 @@ def _without_dots(path: str) -> str:
 def _safe(parts: _Parts) -> str:
     """Write a URL again without user and query, which may hold secrets."""
     if parts.host is None:  # Without an authority the user, if that was meant, stands in the path.
-        before, at, path = parts.path.rpartition("@")
-        return f"{parts.scheme}:{'***' if before else ''}{at}{path}"
+        return f"{parts.scheme}:{masked(parts.path)}"
     return f"{parts.scheme}://{parts.host}{parts.path}"

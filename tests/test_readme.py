@@ -404,6 +404,40 @@ FILES = {
     "a small object": [f"{OPEN}less_than_a_part_is_one_request"],
     "a part that fails": ["faults/test_uploads.py::test_a_part_that_fails_is_sent_again"],
     "`HTS_S3_PART_SIZE`": [f"{OPEN}htslib_s_variable_is_the_size_of_parts"],
+    "region": [
+        f"{TARGETS}the_strongest_source_of_a_region_counts",
+        f"{TARGETS}the_url_names_the_region_before_the_environment",
+    ],
+    "`host_base`, `bucket_location`, `host_bucket`": [
+        f"{TARGETS}the_strongest_endpoint_counts",
+        f"{TARGETS}s3cfg_counts_where_keys_come_from_there",
+        f"{TARGETS}host_bucket_tells_the_style",
+    ],
+    "`use_https = False` in s3cfg": [f"{TARGETS}use_https_of_s3cfg_goes_with_its_host"],
+    "`HTS_S3_HOST`": [f"{TARGETS}the_strongest_endpoint_counts"],
+    "`AWS_ENDPOINT_URL`": [
+        f"{CHAIN}sources.py::test_the_general_endpoint_url_is_that_of_the_token_service_too_unless_there_is_one_for_it",
+        f"{CHAIN}sources.py::test_the_general_endpoint_url_is_that_of_logins_too",
+    ],
+    "`AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`": [
+        f"{CHAIN}sources.py::test_the_switches_of_endpoints_are_those_of_the_token_service_too",
+        f"{CHAIN}sources.py::test_hosts_of_the_services_are_botocore_s",
+        f"{TARGETS}a_switch_that_code_does_not_give_yields_to_an_endpoint",
+    ],
+    "an unknown addressing style": [f"{TARGETS}an_unknown_style_is_refused_and_named_unlike_in_htslib"],
+    "auto style": [f"{BOTOCORE}auto_style", f"{BOTOCORE}endpoints_of_ones_own"],
+    "virtual style of a bucket with dots at AWS": [
+        f"{BOTOCORE}virtual_style_with_dots_is_refused_where_their_tools_fall_back_to_paths"
+    ],
+    "a region learnt from an answer": [
+        f"{REGIONS}a_wrong_region_is_corrected_once_and_remembered",
+        f"{REGIONS}all_stores_of_a_bucket_know_what_one_has_learnt",
+    ],
+    "`HTS_S3_V2`": [f"{TARGETS}the_version_of_the_signature"],
+    "an unknown profile": [
+        f"{TARGETS}a_profile_that_is_in_no_file_is_an_error_where_files_are_read",
+        f"{CHAIN}chain.py::test_a_profile_that_is_in_no_file_is_an_error_and_nobody_else_s_keys_are_taken",
+    ],
 }
 
 

@@ -180,8 +180,26 @@ class Profile:
 
     @property
     def found(self) -> bool:
-        """Whether any file has it."""
-        return bool(self.credentials or self.config or self.name in self._s3cfg().sections)
+        """Whether any file has it; keys before any section of s3cfg are those of all profiles."""
+        if self.credentials or self.config:
+            return True
+        s3cfg = self._s3cfg()
+        return self.name in s3cfg.sections or "access_key" in s3cfg.preamble.entries
+
+    def require(self, named_by: str) -> None:
+        """Make sure that some file has it, if it was asked for (botocore's ProfileNotFound).
+
+        Args:
+            named_by: Who named it, as `choose_profile` says; nothing is wrong where nobody did.
+
+        Raises:
+            GenericError: It was asked for, and no file has it.
+        """
+        if named_by and not self.found:
+            raise GenericError(
+                f"Generic Config error: there is no profile {self.name!r} ({named_by}) in "
+                f"{', '.join(self.places[:3])}"
+            )
 
     @property
     def s3cfg(self) -> dict[str, Entry]:

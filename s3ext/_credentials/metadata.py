@@ -5,8 +5,8 @@
     GET  /latest/meta-data/iam/security-credentials/<role>    its keys
 
 (AWS, "Use the Instance Metadata Service".) Elsewhere than on an instance nobody answers: one try, one second.
-Where it has answered before, or is only busy, there are more, with waits drawn by lot, so that a hundred
-workers that start together do not ask together again.
+Where it has answered before, or is only busy, there are more. Waits are drawn by lot, a short one before the
+first request too, so that a hundred workers that start together do not ask together.
 
 Where it is: metadata_endpoint, AWS_EC2_METADATA_SERVICE_ENDPOINT or the profile's
 ec2_metadata_service_endpoint; else the IPv6 address if ..._ENDPOINT_MODE is IPv6; else 169.254.169.254.
@@ -34,6 +34,8 @@ IPV6 = "http://[fd00:ec2::254]"
 CONNECT_MS = 1000
 FIRST_BYTE_MS = 2000
 TRIES = 5
+START_SECONDS = 0.1
+"""A search begins after less than this; where nobody answers, that is little beside CONNECT_MS."""
 WAIT_SECONDS = 0.2
 """The first wait is shorter than this, each next one up to twice as long."""
 LIMIT_MS = 5000
@@ -65,6 +67,7 @@ def find(context: Context) -> Keys:
         first_byte_ms=FIRST_BYTE_MS,
         max_retries=0,
     )
+    sleep(random.uniform(0, START_SECONDS))  # noqa: S311 - nothing secret is drawn
     headers = _token(client, fallback=context.sources.imdsv1_fallback)
     roles = _get(client, ROLES, headers)
     role = roles.body.decode("utf-8", "replace").strip().partition("\n")[0].strip()

@@ -40,11 +40,9 @@ def find(context: Context) -> Keys:
     """
     sources = context.sources
     profile = context.profile()
+    profile.require(sources.profile_from)
     if not profile.found:
-        files = ", ".join(sources.places[:3])
-        if sources.profile_from:
-            raise GenericError(f"there is no profile {profile.name!r} ({sources.profile_from}) in {files}")
-        raise Nothing(f"there is no profile {profile.name!r} in {files}")
+        raise Nothing(f"there is no profile {profile.name!r} in {', '.join(sources.places[:3])}")
     keys = _of_profile(context, profile, ())
     if keys is None:
         raise Nothing(f"profile {profile.name!r} says nothing of keys")

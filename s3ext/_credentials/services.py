@@ -8,13 +8,12 @@ go to none of them.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 from urllib.parse import urlencode
 
 from s3ext._clients import Client
 from s3ext._credentials.keys import Keys, parse_moment
-from s3ext._endpoints import partition_of
+from s3ext._endpoints import is_region_of_aws, partition_of
 from s3ext._http import Answer, leaves, request
 from s3ext._url import parse_endpoint
 from s3ext._wait import run_sync
@@ -40,7 +39,6 @@ ERRORS = range(300, 600)
 LIMIT_MS = 20_000
 """For one request with its retries; whoever waits for keys gives up after 60 s."""
 
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+", re.ASCII)
 _STS = "2011-06-15"
 
 
@@ -177,20 +175,24 @@ def object_of(answer: Answer, source: str) -> dict[str, Any]:
 
 
 def _signing_region(region: str) -> str:
-    """Return a region that AWS's services have; `auto` and the like are other servers' words."""
-    return region if _REGION.fullmatch(region) else "us-east-1"
+    """Return a region that AWS's services have."""
+    return region if is_region_of_aws(region) else "us-east-1"
 
 
-def amazon_url(name: str, region: str) -> str:
+def amazon_url(name: str, region: str, *, fips: bool = False, dualstack: bool = False) -> str:
     """Return the URL of a service of AWS, such as `"sts"` or `"portal.sso"`."""
-    return f"https://{name}.{region}.{partition_of(region)[1]}"
+    partition, domain, over_ipv6 = partition_of(region)
+    # Those of GovCloud meet FIPS 140 anyhow, and are not called otherwise.
+    mark = "-fips" if fips and (dualstack or partition != "aws-us-gov") else ""
+    return f"https://{name}{mark}.{region}.{over_ipv6 if dualstack else domain}"
 
 
 def regional_url(context: Context, service: str, name: str, region: str | None = None) -> tuple[str, str]:
-    """Find the URL of a service, as AWS's tools do: its variable, the profile's `services`, AWS's own.
+    """Find the URL of a service, as AWS's tools do.
 
-    The general AWS_ENDPOINT_URL is for the store alone, as in obstore: a token that is good at AWS must not
-    go to another server because of it.
+    That is `endpoint_url_sts`, its own variable, AWS_ENDPOINT_URL, `endpoint_url` of the profile's `services`
+    and of the profile; else AWS's, with its switches for FIPS and IPv6. The endpoint that code gives a store
+    is that of S3 alone.
 
     Args:
         context: The search.
@@ -201,16 +203,20 @@ def regional_url(context: Context, service: str, name: str, region: str | None =
     Returns:
         The URL, and where it comes from.
     """
-    variable = f"AWS_ENDPOINT_URL_{service.upper()}"
-    if service == "sts" and context.sources.endpoint_url_sts:
-        return context.sources.endpoint_url_sts, "endpoint_url_sts"
-    if not context.sources.ignore_configured_endpoint_urls:
-        if context.environ.get(variable):
-            return context.environ[variable], variable
-        entry = context.profile().service(service, "endpoint_url")
+    sources = context.sources
+    if service == "sts" and sources.endpoint_url_sts:
+        return sources.endpoint_url_sts, "endpoint_url_sts"
+    if not sources.ignore_configured_endpoint_urls:
+        for variable in (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL"):
+            if context.environ.get(variable):
+                return context.environ[variable], variable
+        profile = context.profile()
+        entry = profile.service(service, "endpoint_url") or profile.get("endpoint_url")
         if entry is not None:
             return entry.text, entry.where
-    return amazon_url(name, _signing_region(region or context.settings.region)), name
+    region = _signing_region(region or context.settings.region)
+    fips, dualstack = sources.use_fips_endpoint, sources.use_dualstack_endpoint
+    return amazon_url(name, region, fips=fips, dualstack=dualstack), name
 
 
 # ---- STS ----

@@ -30,6 +30,8 @@ _OPTIONS = (
     "metadata_endpoint",
     "imdsv1_fallback",
     "ignore_configured_endpoint_urls",
+    "use_dualstack_endpoint",
+    "use_fips_endpoint",
 )
 
 
@@ -51,6 +53,8 @@ class Sources:
         imdsv1_fallback: Whether version 1 of it will do.
         ignore_configured_endpoint_urls: Whether AWS's services are asked at AWS's own URLs, whatever
             variables and profiles say.
+        use_dualstack_endpoint: Whether those URLs are the ones with IPv6.
+        use_fips_endpoint: Whether they are the ones that meet FIPS 140.
     """
 
     __slots__ = ("places", "profile", "profile_from", *_OPTIONS)
@@ -68,6 +72,8 @@ class Sources:
     metadata_endpoint: str | None
     imdsv1_fallback: bool
     ignore_configured_endpoint_urls: bool
+    use_dualstack_endpoint: bool
+    use_fips_endpoint: bool
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         for name in self.__slots__:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import tempfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 from s3ext._credentials.files import read
 from s3ext._credentials.keys import Keys, parse_moment
 from s3ext._credentials.services import ask, header, object_of, regional_url, service_client
+from s3ext._endpoints import is_region
 from s3ext.exceptions import GenericError, ProtocolError, UnauthenticatedError
 
 TYPE_CHECKING = False
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["find"]
 
 RENEW_BEFORE = timedelta(minutes=15)
-
-_REGION = re.compile(r"[a-z0-9-]+", re.ASCII)
 
 
 class Login:
@@ -68,7 +66,7 @@ class Login:
         self.region = self._need("sso_region", session)
         self.account = self._need("sso_account_id", None)
         self.role = self._need("sso_role_name", None)
-        if not _REGION.fullmatch(self.region):  # It becomes part of a host's name.
+        if not is_region(self.region):  # It becomes part of a host's name.
             raise GenericError(f"profile {profile.name!r}: the sso_region {self.region!r} is none")
         digest = hashlib.sha1((self.session or self.start_url).encode(), usedforsecurity=False).hexdigest()
         home = context.environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - as the other files

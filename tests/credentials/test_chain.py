@@ -12,7 +12,7 @@ import pytest
 
 from s3ext._clients import client_for
 from s3ext._credentials.chain import STEPS, Chain
-from s3ext.exceptions import UnauthenticatedError
+from s3ext.exceptions import GenericError, UnauthenticatedError
 from s3ext.store import S3Store
 from tests.credentials.tools import connect, run_script, section, source_of
 from tests.server import REGION, VerifyingServer
@@ -143,11 +143,32 @@ def test_a_profile_that_is_in_no_file_is_an_error_and_nobody_else_s_keys_are_tak
     assert not services.requests
 
 
+@pytest.mark.parametrize(
+    "options", [{"access_key_id": "A", "secret_access_key": "c"}, {"skip_signature": True}]
+)
+def test_a_profile_in_code_that_is_in_no_file_is_an_error_whoever_gives_keys(home, server, options):
+    with pytest.raises(GenericError, match=rf"no profile 'nobody' \(profile\) in {home.path}/.aws/cred"):
+        connect(server, profile="nobody", **options)
+    with pytest.raises(GenericError, match=r"no profile 'nobody' \(profile\)"):
+        connect(server, profile="nobody", credential_provider=dict)
+    home.write("config", "[profile nobody]\n")
+    connect(server, profile="nobody", **options)
+
+
+def test_keys_before_any_section_of_s3cfg_are_those_of_every_profile(home, server, services):
+    name, secret, token, _ = services.keys()
+    path = home.write(".s3cfg", f"access_key = {name}\nsecret_key = {secret}\naccess_token = {token}\n")
+    assert source_of(connect(server, profile="bar")) == f"profile 'bar' in {path}:1"
+    home.set(AWS_PROFILE="bar")
+    assert source_of(connect(server, user_agent="other")) == f"profile 'bar' in {path}:1"
+
+
 def test_keys_in_code_ask_nobody(home, server, services):
     home.write("credentials", "no section\n")
     lay_container(home, services)
     name, secret, token, _ = services.keys()
-    store = connect(server, access_key_id=name, secret_access_key=secret, token=token, profile="nobody")
+    home.set(AWS_PROFILE="nobody")
+    store = connect(server, access_key_id=name, secret_access_key=secret, token=token)
     store.put("k", b"data")
     assert not services.requests
 

@@ -160,6 +160,72 @@ def test_configured_urls_of_services_may_be_ignored(home, server, services, wher
     assert services.requests
 
 
+@pytest.mark.parametrize("where", ["variable", "profile"])
+def test_the_general_endpoint_url_is_that_of_the_token_service_too_unless_there_is_one_for_it(
+    home, server, services, where
+):
+    """As with AWS's tools; what code gives as the endpoint is the store's alone."""
+    home.set(AWS_WEB_IDENTITY_TOKEN_FILE=home.write("web", WEB), AWS_ROLE_ARN=ROLE)
+    if where == "variable":
+        home.set(AWS_ENDPOINT_URL=f"{services.url}/general")
+    else:
+        home.write("config", f"[default]\nendpoint_url = {services.url}/general\n")
+    connect(server).put("k", b"data")
+    home.set(AWS_ENDPOINT_URL_STS=f"{services.url}/own")
+    connect(server).put("k", b"data")
+    connect(server, endpoint_url_sts=f"{services.url}/code").put("k", b"data")
+    assert [request.path for request in services.requests] == ["/general", "/own", "/code"]
+
+
+def test_the_general_endpoint_url_is_that_of_logins_too(home, server, services):
+    lay_login(home, services, SESSION, left=timedelta(minutes=1), **REFRESH)
+    config = (home.path / ".aws/config").read_text()
+    for name in ("AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC"):
+        home.monkeypatch.delenv(name, raising=False)
+    assert services.url not in config
+    home.set(AWS_ENDPOINT_URL=services.url)
+    assert source_of(connect(server, profile="p")).startswith("login of profile 'p'")
+    assert [request.path for request in services.requests] == ["/token", "/federation/credentials"]
+
+
+@pytest.mark.parametrize("variable", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
+def test_the_switches_of_endpoints_are_those_of_the_token_service_too(home, server, variable):
+    home.set(AWS_WEB_IDENTITY_TOKEN_FILE=home.write("web", WEB), AWS_ROLE_ARN=ROLE)
+    home.set(https_proxy="http://127.0.0.1:9")
+    home.set(**{variable: "true"})
+    host = "sts-fips.us-east-1.amazonaws.com" if "FIPS" in variable else "sts.us-east-1.api.aws"
+    refused(connect(server), rf"POST {host} failed")
+
+
+@pytest.mark.parametrize("dualstack", [False, True])
+@pytest.mark.parametrize("fips", [False, True])
+@pytest.mark.parametrize(
+    "region",
+    ["eu-west-1", "cn-north-1", "us-gov-west-1", "us-iso-east-1", "us-isob-east-1"],
+)
+def test_hosts_of_the_services_are_botocore_s(region, fips, dualstack):
+    import botocore.session
+    from botocore.config import Config
+
+    session = botocore.session.get_session()
+    for service, name in (("sts", "sts"), ("sso", "portal.sso"), ("sso-oidc", "oidc")):
+        client = session.create_client(
+            service,
+            region_name=region,
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+            config=Config(use_fips_endpoint=fips, use_dualstack_endpoint=dualstack),
+        )
+        theirs = client._ruleset_resolver.construct_endpoint(
+            operation_model=client.meta.service_model.operation_model(
+                client.meta.service_model.operation_names[0]
+            ),
+            call_args={},
+            request_context={},
+        )
+        assert services_of_aws.amazon_url(name, region, fips=fips, dualstack=dualstack) == theirs.url
+
+
 @pytest.mark.parametrize(
     ("region", "host"),
     [
@@ -791,3 +857,50 @@ def test_workers_that_begin_together_are_all_served(home, services, server):
     )
     assert out.strip() == "8"
     assert len(server.keys()) == 8
+
+
+def test_workers_that_start_together_do_not_ask_together(home, server, services, monkeypatch):
+    """Each draws a wait before its first request, and no two the same."""
+    home.set(AWS_EC2_METADATA_DISABLED="", AWS_EC2_METADATA_SERVICE_ENDPOINT=services.url)
+    waits = []
+    monkeypatch.setattr(metadata, "sleep", lambda wait: waits.append((wait, len(services.requests))))
+    for number in range(20):
+        store = connect(server, user_agent=f"worker {number}")
+        client_for(store._settings, None).provider()
+    assert [asked for _, asked in waits] == [3 * number for number in range(20)]
+    drawn = [wait for wait, _ in waits]
+    assert 0 <= min(drawn) < max(drawn) - metadata.START_SECONDS / 4
+    assert max(drawn) <= metadata.START_SECONDS
+    assert len(set(drawn)) == 20
+
+
+@pytest.mark.fork
+def test_processes_that_start_together_arrive_one_after_the_other(home, server, services):
+    home.set(AWS_EC2_METADATA_DISABLED="", AWS_EC2_METADATA_SERVICE_ENDPOINT=services.url)
+    out = run_script(
+        f"""
+        import os, random, time
+        from s3ext._clients import client_for
+        from s3ext._credentials import metadata
+        from s3ext.store import S3Store
+        store = S3Store("bucket", endpoint={server.url!r}, region="us-east-1", allow_http=True)
+        reader, writer = os.pipe()
+        children = []
+        for _ in range(8):
+            child = os.fork()
+            if child == 0:
+                draw = []
+                metadata.sleep = lambda wait: (draw.append(wait), time.sleep(wait))
+                client_for(store._settings, None).provider()
+                os.write(writer, f"{{draw[0]!r}}\\n".encode())
+                os._exit(0)
+            children.append(child)
+        assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+        os.close(writer)
+        print(os.read(reader, 4096).decode())
+        """
+    )
+    drawn = {float(word) for word in out.split()}
+    assert len(drawn) == 8
+    assert max(drawn) - min(drawn) > metadata.START_SECONDS / 10
+    assert len(services.find("/latest/api/token")) == 8

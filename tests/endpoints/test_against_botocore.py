@@ -110,10 +110,11 @@ any_region = st.deferred(lambda: st.sampled_from(sorted(regions())))
 
 
 def test_partitions_are_those_of_botocore():
-    suffixes = {row["id"]: row["outputs"]["dnsSuffix"] for row in partitions()["partitions"]}
+    outputs = {row["id"]: row["outputs"] for row in partitions()["partitions"]}
     assert len(regions()) > 30
     assert {region: partition_of(region) for region in regions()} == {
-        region: (partition, suffixes[partition]) for region, partition in regions().items()
+        region: (partition, outputs[partition]["dnsSuffix"], outputs[partition]["dualStackDnsSuffix"])
+        for region, partition in regions().items()
     }
 
 

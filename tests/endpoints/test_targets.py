@@ -86,12 +86,26 @@ def test_the_credentials_file_may_name_the_region(files, credentials):
         ({"AWS_PROFILE": "default", "AWS_DEFAULT_PROFILE": "dev"}, {}, "eu-west-2"),
         ({"AWS_PROFILE": "default"}, {"profile": "dev"}, "eu-west-2"),
         ({"AWS_REGION": "eu-west-3"}, {"profile": "dev"}, "eu-west-3"),
-        ({"AWS_PROFILE": "none-such"}, KEYS, "us-east-1"),
     ],
 )
 def test_the_profile_that_is_chosen_counts(files, environ, options, region):
     files.write(config="[default]\nregion = eu-west-1\n[profile dev]\nregion = eu-west-2\n")
     assert files.settings(environ=environ.items(), **options).region == region
+
+
+@pytest.mark.parametrize("variable", ["", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
+@pytest.mark.parametrize("keys", [KEYS, {"skip_signature": True}, {}])
+def test_a_profile_that_is_in_no_file_is_an_error_where_files_are_read(files, variable, keys):
+    files.write(config="[default]\nregion = eu-west-1\n")
+    environ = {variable: "nope"} if variable else {}
+    options = keys if variable else {**keys, "profile": "nope"}
+    for more in ({}, {"region": "r"}, {"endpoint": "https://h"}):
+        with pytest.raises(
+            GenericError, match=rf"no profile 'nope' \({variable or 'profile'}\) in .*credentials, .*s3cfg"
+        ):
+            files.settings(environ=environ.items(), **options, **more)
+    if variable:
+        assert files.settings(environ=environ.items(), region="r", endpoint="https://h", **keys).host == "h"
 
 
 def test_a_wrong_region_of_a_file_is_named_with_its_line(files):
@@ -226,6 +240,34 @@ def test_s3cfg_counts_where_keys_come_from_there(files, config, environ, options
     files.write(config=config, s3cfg=S3CFG)
     expected = "https://bucket.ceph.test:7480" if counts else "https://s3.us-east-1.amazonaws.com"
     assert files.url(environ=environ.items(), **options)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "environ", "options", "expected"),
+    [
+        ("False", {}, {}, "http://bucket.ceph.test:7480"),
+        ("no", {}, {}, "http://bucket.ceph.test:7480"),
+        ("True", {}, {}, "https://bucket.ceph.test:7480"),
+        ("False", {"AWS_ENDPOINT_URL": "https://h.test"}, {}, "https://bucket.h.test"),
+        ("False", {"HTS_S3_HOST": "h.test"}, {}, "https://bucket.h.test"),
+        ("False", {}, {"endpoint": "https://h.test"}, "https://bucket.h.test"),
+        ("False", {}, {"scheme": "https"}, "https://bucket.ceph.test:7480"),
+        ("False", {}, KEYS, "https://s3.us-east-1.amazonaws.com"),
+    ],
+)
+def test_use_https_of_s3cfg_goes_with_its_host(files, word, environ, options, expected):
+    files.write(s3cfg=f"{S3CFG}use_https = {word}\n")
+    assert files.url(environ=environ.items(), **options)[0] == expected
+    found = files.settings(environ=environ.items(), **options)
+    assert found.allow_http is expected.startswith("http:")
+
+
+def test_use_https_of_s3cfg_must_be_yes_or_no_and_counts_for_nothing_without_a_host(files):
+    files.write(s3cfg="[default]\naccess_key = a\nsecret_key = s\nuse_https = False\n")
+    assert files.url()[0] == "https://s3.us-east-1.amazonaws.com"
+    files.write(s3cfg=f"{S3CFG}use_https = maybe\n")
+    with pytest.raises(GenericError, match=r"'?\"?maybe.* for use_https \(profile 'default', .*s3cfg:6\)"):
+        files.settings()
 
 
 def test_s3cfg_does_not_count_beside_a_provider(files):

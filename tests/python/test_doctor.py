@@ -404,6 +404,8 @@ SETUPS = {
     "half a pair": ({"AWS_SECRET_ACCESS_KEY": ""}, (), "AWS_ACCESS_KEY_ID"),
     "an endpoint that is none": ({"AWS_ENDPOINT_URL": "nowhere"}, (), "AWS_ENDPOINT_URL"),
     "a profile that is not there": ({}, ("--profile", "nobody"), "nobody"),
+    "one of a variable": ({"AWS_PROFILE": "nobody"}, (), "no profile 'nobody' (AWS_PROFILE)"),
+    "one of botocore's first": ({"AWS_DEFAULT_PROFILE": "nobody"}, ("--no-sign-request",), "'nobody'"),
     "a region that is none": ({"AWS_REGION": "a b"}, (), "AWS_REGION"),
 }
 

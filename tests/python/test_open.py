@@ -775,3 +775,24 @@ def test_what_is_opened_is_put_as_another_object(server, opened):
         file.seek(10)
         connect(server).put("to", file)
     assert server.get("to").data == BIG[10:]
+
+
+def test_buffers_of_odd_sizes_are_as_python_has_them(opened, server, tmp_path):
+    """Any negative size is the default; lines are no matter of binary files, which is a warning."""
+    server.put("k", b"data")
+    path = tmp_path / "k"
+    path.write_bytes(b"data")
+    for open_it in (lambda **more: opened("k", "rb", **more), lambda **more: path.open("rb", **more)):
+        with open_it(buffering=-5) as file:
+            assert file.read() == b"data"
+        with pytest.warns(RuntimeWarning, match="line buffering"), open_it(buffering=1) as file:
+            assert file.read() == b"data"
+
+
+def test_an_unbuffered_file_is_read_whole_and_not_pickled(opened, server):
+    server.put("k", b"data")
+    with opened("k", buffering=0) as file:
+        assert (file.read(1), file.read(None), file.read(), file.read(0)) == (b"d", b"ata", b"", b"")
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises(TypeError, match="cannot pickle a RawObject, an open file"):
+                pickle.dumps(file, protocol)

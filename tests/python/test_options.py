@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from s3ext import _types
 from s3ext._configuration import MaskedDict, parse_config
 from s3ext._credentials.sources import Sources
+from s3ext._endpoints import is_region, is_region_of_aws
 from s3ext._given import canonical_config
 from s3ext._kinds import format_duration, parse_duration, timedelta_ns
 from s3ext._options import HARMLESS, NOW, OPTIONS
@@ -24,6 +25,7 @@ from s3ext.exceptions import (
     NotSupportedError,
     UnknownConfigurationKeyError,
 )
+from s3ext.store import S3Store
 from tests.python.oracle import CERTIFICATE, obstore, outcome, without_environment
 
 pytestmark = pytest.mark.smoke
@@ -141,6 +143,14 @@ ENVIRONMENT = {"region": "us-east-1", "endpoint": "https://env"}
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
     without_environment(monkeypatch)
+
+
+@pytest.fixture
+def profiles(tmp_path, monkeypatch):
+    """A home with a few profiles that say nothing."""
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/config").write_text("[profile me]\n[profile other]\n[profile x]\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 def parse(bucket="b", environ=None, **kwargs):
@@ -271,6 +281,7 @@ def test_client_options_given_as_keywords_are_shown_in_client_options(name, pref
     assert parsed.config == {"bucket": "b"}
 
 
+@pytest.mark.usefixtures("profiles")
 @pytest.mark.parametrize("name", OURS)
 def test_our_own_options_are_taken_in_every_place(name):
     value = OURS[name]
@@ -1088,6 +1099,7 @@ def test_nothing_of_the_environment_is_shown():
     assert parsed.settings.lane == "curl"
 
 
+@pytest.mark.usefixtures("profiles")
 def test_unknown_and_lower_case_variables_are_ignored():
     environ = {"AWS_PROFILE": "x", "AWS_FOO": "x", "aws_region": "x", "AWSREGION": "x", "S3EXT_FOO": "x"}
     assert settings(environ=environ) == settings()
@@ -1179,6 +1191,7 @@ def test_keys_of_code_and_environment_are_never_mixed():
             parse(environ=environ, kwargs=alone)
 
 
+@pytest.mark.usefixtures("profiles")
 def test_a_profile_in_code_comes_before_keys_of_the_environment():
     environ = {"AWS_ACCESS_KEY_ID": "EK", "AWS_SECRET_ACCESS_KEY": "ES", "AWS_PROFILE": "other"}
     assert settings(environ=environ, keys=False).credentials == "static"
@@ -1379,6 +1392,26 @@ def test_retry_settings():
 
 # ---- settings ----
 
+SOURCES = {
+    "profile": "default",
+    "profile_from": "",
+    "places": tuple(
+        str(Path(f"~/{name}").expanduser())
+        for name in (".aws/credentials", ".aws/config", ".s3cfg", ".awssecret")
+    ),
+    "web_identity_token_file": None,
+    "role_arn": None,
+    "role_session_name": "WebIdentitySession",
+    "endpoint_url_sts": None,
+    "container_credentials_relative_uri": None,
+    "container_credentials_full_uri": None,
+    "container_authorization_token_file": None,
+    "metadata_endpoint": None,
+    "imdsv1_fallback": False,
+    "ignore_configured_endpoint_urls": False,
+    "use_dualstack_endpoint": False,
+    "use_fips_endpoint": False,
+}
 DEFAULTS = {
     "scheme": "https",
     "host": "s3.{region}.amazonaws.com",
@@ -1437,26 +1470,7 @@ DEFAULTS = {
     "backoff_base": 2.0,
     "init_backoff_set": False,
     "signature_v2": False,
-    "sources": Sources(
-        {
-            "profile": "default",
-            "profile_from": "",
-            "places": tuple(
-                str(Path(f"~/{name}").expanduser())
-                for name in (".aws/credentials", ".aws/config", ".s3cfg", ".awssecret")
-            ),
-            "web_identity_token_file": None,
-            "role_arn": None,
-            "role_session_name": "WebIdentitySession",
-            "endpoint_url_sts": None,
-            "container_credentials_relative_uri": None,
-            "container_credentials_full_uri": None,
-            "container_authorization_token_file": None,
-            "metadata_endpoint": None,
-            "imdsv1_fallback": False,
-            "ignore_configured_endpoint_urls": False,
-        }
-    ),
+    "sources": Sources(SOURCES),
 }
 # One value of each kind of effect, and what it does.
 CHANGES = [
@@ -1475,8 +1489,20 @@ CHANGES = [
     ({"scheme": "http"}, {"scheme": "http", "allow_http": True}),
     ({"addressing_style": "Virtual"}, {"host": "b.s3.{region}.amazonaws.com", "bucket_in_host": True}),
     ({"use_accelerate_endpoint": True}, {"host": "b.s3-accelerate.amazonaws.com", "bucket_in_host": True}),
-    ({"use_dualstack_endpoint": True}, {"host": "s3.dualstack.{region}.amazonaws.com"}),
-    ({"use_fips_endpoint": True}, {"host": "s3-fips.{region}.amazonaws.com"}),
+    (
+        {"use_dualstack_endpoint": True},
+        {
+            "host": "s3.dualstack.{region}.amazonaws.com",
+            "sources": Sources({**SOURCES, "use_dualstack_endpoint": True}),
+        },
+    ),
+    (
+        {"use_fips_endpoint": True},
+        {
+            "host": "s3-fips.{region}.amazonaws.com",
+            "sources": Sources({**SOURCES, "use_fips_endpoint": True}),
+        },
+    ),
     ({"signature_version": "V2"}, {"signature_v2": True}),
     ({"skip_signature": True}, {"skip_signature": True, "credentials": "none", "sources": None}),
     ({"unsigned_payload": True}, {"unsigned_payload": True}),
@@ -1559,6 +1585,7 @@ OF_SOURCES = {
 }
 
 
+@pytest.mark.usefixtures("profiles")
 @pytest.mark.parametrize("name", OF_SOURCES)
 def test_an_option_of_the_chain_changes_where_keys_are_looked_for(name):
     found = parse(kwargs={name: OF_SOURCES[name]}).settings
@@ -1619,11 +1646,12 @@ def test_no_secret_is_in_a_repr_but_each_can_be_read():
     parsed = parse(kwargs={"access_key_id": "AK", **SECRETS})
     for values in (parsed.config, parsed.client_options):
         masked = MaskedDict(values)
-        for text in (repr(masked), str(masked), f"{masked}", repr(masked.copy()), f"{masked!r}"):
+        joined = (repr(masked | {}), repr({} | masked), repr(masked | masked))
+        for text in (repr(masked), str(masked), f"{masked}", repr(masked.copy()), f"{masked!r}", *joined):
             assert "hunter2" not in text
             assert "***" in text
         assert masked == values
-        assert masked.copy() == values
+        assert masked.copy() == masked | {} == {} | masked == values
     assert "hunter2" not in repr(parsed.settings)
     assert MaskedDict(parsed.config)["secret_access_key"] == "hunter2"
     assert eval(repr(MaskedDict({"region": "r", "foo": 1}))) == {"region": "r", "foo": 1}
@@ -1650,3 +1678,68 @@ def test_a_refused_endpoint_does_not_show_its_password():
     with pytest.raises(GenericError, match="has a user") as caught:
         settings(endpoint="https://user:hunter2@h")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "endpoint",
+        "endpoint_url_s3",
+        "endpoint_url_sts",
+        "metadata_endpoint",
+        "container_credentials_full_uri",
+        "container_credentials_relative_uri",
+        "host",
+    ],
+)
+@pytest.mark.parametrize(
+    "url", ["https://u:HUSH\n@h", "https://h\x7f/?HUSH", "h/?HUSH#\n", "https://h/#HUSHé"]
+)
+def test_a_url_with_a_strange_character_is_shown_without_what_may_be_a_secret(name, url, monkeypatch):
+    with pytest.raises(GenericError, match=rf"\*\*\*.* for {name}") as caught:
+        S3Store("b", region="r", **{name: url})
+    assert "HUSH" not in str(caught.value)
+    variable = {"host": "HTS_S3_HOST"}.get(name, f"AWS_{name.upper()}")
+    monkeypatch.setenv(variable, url)
+    with pytest.raises(GenericError, match=variable) as caught:
+        S3Store("b", region="r")
+    assert "HUSH" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["https://h/?HUSH", "u:HUSH@h/", "https://u:HUSH@h", "h/#HUSH"])
+def test_a_host_that_is_a_url_is_shown_without_what_may_be_a_secret(url):
+    with pytest.raises(GenericError, match=r"host .*\*\*\*.* must be <host>") as caught:
+        S3Store("b", region="r", host=url)
+    assert "HUSH" not in str(caught.value)
+
+
+def test_urls_of_services_are_shown_without_their_user():
+    store = S3Store("b", metadata_endpoint="http://u:HUSH@h", endpoint_url_sts="https://u:HUSH@h")
+    assert "HUSH" not in repr(store.config) + repr(store)
+    assert store.config["metadata_endpoint"] == "http://u:HUSH@h"
+
+
+@pytest.mark.parametrize(
+    ("region", "of_aws"),
+    [
+        ("eu-west-1", True),
+        ("us-gov-west-1", True),
+        ("eusc-de-east-1", True),
+        ("us-isob-east-1", True),
+        ("auto", False),
+        ("us-1", False),
+        ("a-b-1", False),
+        ("us--1", False),
+        ("default", False),
+        ("eu-west-1a", False),
+    ],
+)
+def test_regions_of_aws_are_told_from_other_servers_words(region, of_aws):
+    assert is_region(region)
+    assert is_region_of_aws(region) is of_aws
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a/b", "é", "a" * 64, "--"])
+def test_what_can_name_no_region(text):
+    assert not is_region(text)
+    assert not is_region_of_aws(text)

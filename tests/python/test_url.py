@@ -411,8 +411,8 @@ WRONG = {
     "s3+http://b/k?versionId=1&versionId=HUSH": ('"s3+http://b/k?***"', "versionId=<version>"),
     "s3+http://b/k?versionId=1#HUSH": ('"s3+http://b/k?***"', "versionId=<version>"),
     "s3+http://b/k?versionId=%zz": ('"s3+http://b/k?***"', "%25"),
-    "s3+http://b#x": ('"s3+http://b#x"', "no '/'"),
-    "s3+http://b/x.bam##idx##x.bai": ('"s3+http://b/x.bam##idx##x.bai"', "##idx##"),
+    "s3+http://b#x": ('"s3+http://b#***"', "no '/'"),
+    "s3+http://b/x.bam##idx##x.bai": ('"s3+http://b/x.bam#***"', "##idx##"),
     "s3+http://b/%FF": ('"s3+http://b/%FF"', "UTF-8"),
 }
 # What is refused of an object only.
@@ -689,3 +689,13 @@ def test_a_bad_endpoint_is_refused_by_name(text):
 )
 def test_an_endpoint_of_aws_moves_with_the_region(authority, region, host, amazon):
     assert regional_host(authority, region) == (host, amazon)
+
+
+@pytest.mark.parametrize("who", ["ID:HUSH", "prof"])
+def test_keys_of_a_url_beside_a_provider_are_an_error_that_names_both(who):
+    url = f"s3://{who}@b/k"
+    for function in (S3Store.from_url, s3ext.open):
+        with pytest.raises(GenericError, match=r"the URL has .*, and credential_provider is given") as caught:
+            function(url, credential_provider=dict)
+        assert "HUSH" not in str(caught.value)
+    S3Store.from_url("s3://b/k", credential_provider=dict)
