@@ -69,8 +69,10 @@ RETRY = {
 
 
 @pytest.fixture(autouse=True)
-def _clean(monkeypatch):
+def _clean(monkeypatch, tmp_path):
     without_environment(monkeypatch)
+    (tmp_path / "config").write_text("[profile text]\nregion = eu-west-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
 
 def make(name):
