@@ -7,6 +7,7 @@ of s3ext alone does to a process.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from random import Random
@@ -34,6 +35,9 @@ __all__ = [
     "time",
     "until",
 ]
+
+# A shell that starts the tests in the background has it ignored, and Python leaves it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAILED = 99
 PERIOD = 1_048_573
